@@ -1,0 +1,285 @@
+/* fbq/fbq.h: the fastest low-bit linear layer with a low-rank sub-branch that anyone can include.
+ *
+ *     y[M,N] = x[M,K] . deq(Wq[N,K])^T + (x[M,K] . A[r,K]^T) . B[N,r]^T (+ bias[N]) (+ residual)
+ *
+ * This header is the whole C API: C11, also valid C++17. It needs no CUDA header. In exactly one
+ * translation unit of a program write
+ *
+ *     #define FBQ_IMPLEMENTATION
+ *     #include <fbq/fbq.h>
+ *
+ * before any other include; that unit needs <cuda.h> on its include path and libdl where the C
+ * library keeps it apart; nothing else. Or link the optional library fbq::impl instead.
+ *
+ * CUDA C++ projects that compile with nvcc may include <fbq/fbq.cuh> and call the typed launchers
+ * there; both ways run the same device code and give the same bits.
+ *
+ * Conventions of every call below
+ *   - It returns a status; FBQ_OK is 0. Nothing aborts, prints or falls back in silence.
+ *   - `error` may be NULL. When it is not, a failing call fills it: which argument, its value, what
+ *     was expected, what to do. A call that succeeds leaves it alone.
+ *   - Matrices are row-major. Sizes and strides count elements, `bytes` counts bytes.
+ *   - "Host" pointers are ordinary memory; "device" pointers are CUdeviceptr values.
+ *   - Calls without a context are pure functions of their arguments and safe from any thread.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_H
+#define FBQ_H
+
+#include "version.h"
+#include "status.h"
+#include "types.h"
+#include "pick.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A CUDA stream, declared as the driver declares it, so that CUstream and cudaStream_t both fit. */
+struct CUstream_st;
+
+/* Symbols carry the version, so that two libraries with different fbq inside share a process. */
+#define FBQ_SYMBOL(name) name##_v0_1
+#define fbq_version FBQ_SYMBOL(fbq_version)
+#define fbq_status_string FBQ_SYMBOL(fbq_status_string)
+#define fbq_layout_of FBQ_SYMBOL(fbq_layout_of)
+#define fbq_layout_read FBQ_SYMBOL(fbq_layout_read)
+#define fbq_code_position FBQ_SYMBOL(fbq_code_position)
+#define fbq_pack_weights FBQ_SYMBOL(fbq_pack_weights)
+#define fbq_unpack_weights FBQ_SYMBOL(fbq_unpack_weights)
+#define fbq_pack_down FBQ_SYMBOL(fbq_pack_down)
+#define fbq_unpack_down FBQ_SYMBOL(fbq_unpack_down)
+#define fbq_pack_up FBQ_SYMBOL(fbq_pack_up)
+#define fbq_unpack_up FBQ_SYMBOL(fbq_unpack_up)
+#define fbq_reconstruct FBQ_SYMBOL(fbq_reconstruct)
+#define fbq_reference FBQ_SYMBOL(fbq_reference)
+#define fbq_pick_check FBQ_SYMBOL(fbq_pick_check)
+#define fbq_pick_default FBQ_SYMBOL(fbq_pick_default)
+#define fbq_pick_print FBQ_SYMBOL(fbq_pick_print)
+#define fbq_pick_parse FBQ_SYMBOL(fbq_pick_parse)
+#define fbq_compile FBQ_SYMBOL(fbq_compile)
+#define fbq_free FBQ_SYMBOL(fbq_free)
+#define fbq_open FBQ_SYMBOL(fbq_open)
+#define fbq_close FBQ_SYMBOL(fbq_close)
+#define fbq_prepare FBQ_SYMBOL(fbq_prepare)
+#define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
+#define fbq_plan_scratch_bytes FBQ_SYMBOL(fbq_plan_scratch_bytes)
+#define fbq_plan_pick FBQ_SYMBOL(fbq_plan_pick)
+#define fbq_linear FBQ_SYMBOL(fbq_linear)
+
+/* ------------------------------------------------------------------------------------------------
+ * Version and status
+ * --------------------------------------------------------------------------------------------- */
+
+/* FBQ_VERSION of the implementation that is linked; compare with the macro to find a mix-up. */
+int fbq_version(void);
+
+/* One English sentence for a status, never NULL; "unknown status" for a number that is none. */
+const char *fbq_status_string(fbq_status status);
+
+/* ------------------------------------------------------------------------------------------------
+ * The packed layout: size query, pack, unpack (host memory only)
+ *
+ * A layer has three packed parts, so that a sub-branch can be swapped or dropped without touching
+ * the codes: weights (codes, scales, zero points), down (A) and up (B). Each starts with a header of
+ * FBQ_HEADER_BYTES that names the layout's version, the part, the format and the shape. Copy the
+ * whole part to the GPU as it is, to an address aligned to FBQ_ALIGN.
+ * --------------------------------------------------------------------------------------------- */
+
+/* Sizes and strides of a layer. Fails with FBQ_ERR_NULL, _FORMAT, _GROUP, _SIZE or _RANK. */
+fbq_status fbq_layout_of(const fbq_format *format, const fbq_shape *shape, fbq_layout *layout,
+                         fbq_error *error);
+
+typedef enum fbq_part { FBQ_PART_WEIGHTS = 1, FBQ_PART_DOWN = 2, FBQ_PART_UP = 3 } fbq_part;
+
+/* Read the header of a packed part in host memory: which part it is (`part` may be NULL) and its
+ * layout. `bytes` is how much memory there is; fails with FBQ_ERR_PACKED when the header does not
+ * make sense or tells of more bytes than there are. */
+fbq_status fbq_layout_read(const void *packed, size_t bytes, fbq_part *part, fbq_layout *layout,
+                           fbq_error *error);
+
+/* Where a code lives: bit offsets from the start of a tile's record, lowest bit of the code first.
+ * row: 0 .. 15 in the tile; k: 0 .. chunks * 64 - 1. *complemented is 1 where the record stores
+ * 2^bits - 1 - q instead of q (docs/numerics.md says why). `bit` has room for 4 numbers. */
+void fbq_code_position(const fbq_layout *layout, int row, int64_t k, int64_t bit[4],
+                       int *complemented);
+
+/* Pack codes, scales and zero points.
+ *   codes   N x K, one code a byte, each below 2^bits
+ *   scales  N x groups, 16-bit words of format.scale_type
+ *   zeros   N x groups: bytes for FBQ_ZERO_CODE, fp16 words for FBQ_ZERO_F16, NULL for none
+ *   packed  layout->weights_bytes bytes; `bytes` says how many there are
+ * Group j of a row covers codes j * group_size up to the next group or the row's end. */
+fbq_status fbq_pack_weights(const fbq_layout *layout, const uint8_t *codes, const uint16_t *scales,
+                            const void *zeros, void *packed, size_t bytes, fbq_error *error);
+
+/* The exact inverse. Each of codes, scales and zeros may be NULL to skip it. */
+fbq_status fbq_unpack_weights(const void *packed, size_t bytes, uint8_t *codes, uint16_t *scales,
+                              void *zeros, fbq_error *error);
+
+/* Pack A, the down-projection: all segments stacked, sum(r) x K words of format.factor_type.
+ * FBQ_ERR_RANK when every rank is 0. */
+fbq_status fbq_pack_down(const fbq_layout *layout, const uint16_t *a, void *packed, size_t bytes,
+                         fbq_error *error);
+fbq_status fbq_unpack_down(const void *packed, size_t bytes, uint16_t *a, fbq_error *error);
+
+/* Pack B, the up-projection: N rows of `stride` words of format.factor_type; a row of segment i
+ * uses its first segment[i].r words. */
+fbq_status fbq_pack_up(const fbq_layout *layout, const uint16_t *b, int64_t stride, void *packed,
+                       size_t bytes, fbq_error *error);
+fbq_status fbq_unpack_up(const void *packed, size_t bytes, uint16_t *b, int64_t stride,
+                         fbq_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * The scalar reference, in double, from packed bytes (host memory only)
+ * --------------------------------------------------------------------------------------------- */
+
+/* A layer's packed parts. down and up are both NULL for a layer without its sub-branch. The
+ * reference trusts their headers only after checking them against each other. */
+typedef struct fbq_parts {
+    const void *weights;
+    size_t weights_bytes;
+    const void *down;
+    size_t down_bytes;
+    const void *up;
+    size_t up_bytes;
+} fbq_parts;
+
+/* Rows first .. first + rows - 1 of W_F = deq(Wq) + B . A (FBQuant eq. 11), rows x K doubles. */
+fbq_status fbq_reconstruct(const fbq_parts *parts, int64_t first, int64_t rows, double *w,
+                           fbq_error *error);
+
+/* y = x . W_F^T for rows first .. first + rows - 1 of the weights.
+ *   x      m x K doubles
+ *   y      m x rows doubles
+ *   scale  m x rows doubles or NULL: sum over k of |W_F[n,k]| |x[m,k]|, which error bounds use */
+fbq_status fbq_reference(const fbq_parts *parts, int64_t first, int64_t rows, int64_t m,
+                         const double *x, double *y, double *scale, fbq_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Picks
+ * --------------------------------------------------------------------------------------------- */
+
+/* What is to be run, as far as it decides which kernels are built. */
+typedef struct fbq_problem {
+    fbq_format format;
+    fbq_shape shape;
+    fbq_type x_type; /* FBQ_F16 in this version */
+    fbq_type y_type; /* FBQ_F16 or FBQ_F32; the residual's type too */
+    int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
+} fbq_problem;
+
+/* What a pick depends on of a GPU. */
+typedef struct fbq_gpu {
+    char name[64];
+    int capability;     /* major * 10 + minor: 80, 86, 89, 90, 100, 120 */
+    int sms;            /* streaming multiprocessors */
+    int shared_block;   /* most shared memory a block may opt in to, bytes */
+    int shared_sm;      /* shared memory of a multiprocessor, bytes */
+    int registers_sm;   /* 32-bit registers of a multiprocessor */
+} fbq_gpu;
+
+/* The one legality predicate: would this pick run this problem on this GPU? */
+fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
+                          fbq_error *error);
+
+/* The shipped default for a kernel, legal for every problem that is served at all. */
+fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
+                            fbq_pick *pick, fbq_error *error);
+
+/* "fused warps=16 chunks=4 ..." and back. Printing writes at most `bytes` bytes, always ends with a
+ * NUL and returns the length that the whole text has. */
+int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes);
+fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Compiling (NVRTC; needs no GPU)
+ * --------------------------------------------------------------------------------------------- */
+
+/* Compile one kernel for a pick. `capability` as in fbq_gpu gives a cubin; with `ptx` not 0 it gives
+ * PTX text of that virtual architecture instead. *image is released with fbq_free. */
+fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
+                       const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error);
+
+/* Release what an fbq call allocated for the caller. NULL is fine. */
+void fbq_free(void *memory);
+
+/* ------------------------------------------------------------------------------------------------
+ * Running: open a context, prepare a plan, launch it
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct fbq_context fbq_context; /* one GPU; NVRTC and the driver, opened */
+typedef struct fbq_plan fbq_plan;       /* one problem, compiled and loaded */
+
+typedef struct fbq_options {
+    int device;                 /* ordinal as the driver counts, default 0 */
+    int ptx;                    /* not 0: compile PTX for this capability and let the driver
+                                 * assemble it (80 runs the sm_80 code on a newer GPU); 0: a cubin
+                                 * for the GPU at hand */
+    const char *cuda_library;   /* NULL: libcuda.so.1 */
+    const char *nvrtc_library;  /* NULL: libnvrtc.so and its versioned names, newest first */
+} fbq_options;
+
+/* Open the driver and NVRTC. options may be NULL for defaults. Thread-safe; needs no current
+ * CUcontext. FBQ_ERR_NO_DRIVER, _NO_NVRTC, _NO_DEVICE, _CAPABILITY, _OLD_DRIVER. */
+fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error *error);
+
+/* Close a context after its plans are freed. NULL is fine. */
+void fbq_close(fbq_context *context);
+
+/* The GPU of a context. */
+#define fbq_context_gpu FBQ_SYMBOL(fbq_context_gpu)
+fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
+
+/* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
+ * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
+ * `fused` may each be NULL for the default pick. Several threads may prepare on one context. */
+fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
+                       const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
+
+/* Free a plan when no launch of it is in flight. NULL is fine. */
+void fbq_plan_free(fbq_plan *plan);
+
+/* Bytes of `scratch` a launch of this plan wants; 0 is possible. */
+size_t fbq_plan_scratch_bytes(const fbq_plan *plan);
+
+/* The pick that a plan uses for a kernel. */
+fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, fbq_pick *pick);
+
+/* One layer, one call. All pointers are device pointers. */
+typedef struct fbq_call {
+    int64_t m;               /* rows of x, 1 .. m_max */
+    const void *x;           /* m x K, x_type */
+    int64_t x_stride;        /* elements from row to row, at least K; 0 means K */
+    const void *weights;     /* packed part, aligned to FBQ_ALIGN */
+    const void *down;        /* packed part; NULL runs the layer without its sub-branch */
+    const void *up;          /* packed part; NULL exactly when down is NULL */
+    const void *bias;        /* N words of x_type, or NULL */
+    const void *residual;    /* m x N, y_type, added to y; may be y itself; or NULL */
+    int64_t residual_stride; /* elements from row to row; 0 means N */
+    void *y;                 /* m x N, y_type */
+    int64_t y_stride;        /* elements from row to row, at least N; 0 means N */
+    void *scratch;           /* fbq_plan_scratch_bytes, 16-byte aligned, any content; used until the
+                              * launch is complete; NULL is fine when the size is 0 */
+    size_t scratch_bytes;
+} fbq_call;
+
+/* Launch on `stream` (CUstream or cudaStream_t; NULL is the legacy default stream). Allocates,
+ * synchronises, compiles and prints nothing; legal under stream capture. The CUcontext that was
+ * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
+ * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
+ * aligned x and x_stride are faster. */
+fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstream_st *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FBQ_H */
+
+#ifdef FBQ_IMPLEMENTATION
+#ifdef FBQ_LINKED
+#error "fbq::impl is linked, so FBQ_IMPLEMENTATION must not be defined as well: drop one of the two"
+#endif
+#include "host/implementation.h"
+#endif
