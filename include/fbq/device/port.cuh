@@ -1,0 +1,63 @@
+// fbq/device/port.cuh: what device code needs of a language. It includes nothing, because NVRTC
+// finds no standard header: the integer types, the qualifiers and the unroll hint live here.
+//
+// The same sources also compile as plain C++17 for the CPU (FBQ_SIMT; tests/simt/), where a block's
+// threads run as fibres.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_PORT_CUH
+#define FBQ_DEVICE_PORT_CUH
+
+#ifdef FBQ_SIMT
+#define FBQ_DEVICE inline
+#define FBQ_UNROLL
+#else
+#define FBQ_DEVICE __device__ __forceinline__
+#define FBQ_UNROLL _Pragma("unroll")
+#endif
+
+// Plant a bug on purpose (tests/simt/ requires each to be caught): 0 none, 1 an index off by one,
+// 2 a missing barrier, 3 an output that is not written.
+#ifndef FBQ_PLANT
+#define FBQ_PLANT 0
+#endif
+
+namespace fbq
+{
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+struct u32x2 {
+    u32 x, y;
+};
+
+struct u32x4 {
+    u32 x, y, z, w;
+};
+
+struct f32x4 {
+    float x, y, z, w;
+};
+
+// A chunk's constants (types.h has them for the host).
+constexpr int warp_lanes = 32;
+constexpr int tile_rows = 16;   // FBQ_TILE
+constexpr int chunk_codes = 64; // FBQ_CHUNK
+
+FBQ_DEVICE int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+FBQ_DEVICE int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+} // namespace fbq
+
+#endif

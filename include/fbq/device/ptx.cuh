@@ -1,0 +1,298 @@
+// fbq/device/ptx.cuh: every instruction the kernels use, one function each.
+//
+// Kernels touch the machine only through this file. All access to shared memory and to memory that
+// other threads write goes through it, so that the second body (FBQ_SIMT, tests/simt/) can run the
+// same kernels on a CPU and see races, missing waits and wild addresses.
+//
+// Floating-point arithmetic is spelled out with its rounding (.rn), so that no fast-math flag of a
+// user's build changes a bit.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_PTX_CUH
+#define FBQ_DEVICE_PTX_CUH
+
+#include "port.cuh"
+
+#ifdef FBQ_SIMT
+#include "simt_ptx.h" // the same functions for the CPU, found on the test's include path
+#else
+
+namespace fbq
+{
+
+// ---- Where am I ----
+
+FBQ_DEVICE int thread_index()
+{
+    return (int)threadIdx.x;
+}
+FBQ_DEVICE int block_threads()
+{
+    return (int)blockDim.x;
+}
+FBQ_DEVICE int block_index_x()
+{
+    return (int)blockIdx.x;
+}
+FBQ_DEVICE int block_index_y()
+{
+    return (int)blockIdx.y;
+}
+FBQ_DEVICE int grid_blocks_x()
+{
+    return (int)gridDim.x;
+}
+
+// ---- Barriers ----
+
+FBQ_DEVICE void sync_block()
+{
+    asm volatile("bar.sync 0;" ::: "memory");
+}
+FBQ_DEVICE void sync_warp()
+{
+    asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
+}
+
+// ---- Shared memory: a 32-bit address in the block's window ----
+
+typedef u32 saddr;
+
+// The block's dynamic shared memory, 128-byte aligned. Its size is a launch argument.
+FBQ_DEVICE saddr smem()
+{
+    extern __shared__ __align__(128) unsigned char fbq_smem[];
+    return (saddr)__cvta_generic_to_shared(fbq_smem);
+}
+FBQ_DEVICE void sts_f32(saddr a, float v)
+{
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(a), "f"(v) : "memory");
+}
+FBQ_DEVICE void sts_f32x2(saddr a, float x, float y)
+{
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(a), "f"(x), "f"(y) : "memory");
+}
+FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(a), "r"(v.x), "r"(v.y), "r"(v.z),
+                 "r"(v.w)
+                 : "memory");
+}
+FBQ_DEVICE float lds_f32(saddr a)
+{
+    float v;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
+{
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
+}
+FBQ_DEVICE u32x4 lds_u32x4(saddr a)
+{
+    u32x4 v;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(a)
+                 : "memory");
+    return v;
+}
+FBQ_DEVICE f32x4 lds_f32x4(saddr a)
+{
+    f32x4 v;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(a)
+                 : "memory");
+    return v;
+}
+
+// ---- Asynchronous copies global -> shared, 16 bytes ----
+
+FBQ_DEVICE void copy_async16(saddr to, const void *from)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+// Wait for all of this thread's copies. Other threads see them after a barrier.
+FBQ_DEVICE void copy_async_wait()
+{
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+// ---- Global memory ----
+
+// Packed weights: read once and by nobody else, so they stay out of L1; the 256-byte prefetch lets
+// L2 fetch whole DRAM bursts.
+FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
+{
+    u32x4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p)
+{
+    u32x2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+                 : "=r"(v.x), "=r"(v.y)
+                 : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u32(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u8(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u8 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+}
+// Activations and partial sums: written by an earlier kernel, shared by many blocks.
+FBQ_DEVICE u32x4 ldg_u32x4(const void *p)
+{
+    u32x4 v;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p)
+                 : "memory");
+    return v;
+}
+FBQ_DEVICE f32x4 ldg_f32x4(const void *p)
+{
+    f32x4 v;
+    asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "l"(p)
+                 : "memory");
+    return v;
+}
+FBQ_DEVICE float ldg_f32(const void *p)
+{
+    float v;
+    asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 ldg_u16(const void *p)
+{
+    u16 v;
+    asm volatile("ld.global.u16 %0, [%1];" : "=h"(v) : "l"(p) : "memory");
+    return v;
+}
+FBQ_DEVICE void stg_f32(void *p, float v)
+{
+    asm volatile("st.global.f32 [%0], %1;" ::"l"(p), "f"(v) : "memory");
+}
+FBQ_DEVICE void stg_u16(void *p, u32 v)
+{
+    asm volatile("st.global.u16 [%0], %1;" ::"l"(p), "h"((u16)v) : "memory");
+}
+
+// ---- Shuffles over a whole warp ----
+
+FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
+{
+    return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+FBQ_DEVICE float shuffle_f32(float v, int lane)
+{
+    return __shfl_sync(0xffffffffu, v, lane);
+}
+
+// ---- Bits ----
+
+// (w & MASK) | SET in one LOP3.
+template <u32 MASK, u32 SET>
+FBQ_DEVICE u32 and_or(u32 w)
+{
+    u32 v;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(w), "n"(MASK), "n"(SET));
+    return v;
+}
+// w rotated right by one byte.
+FBQ_DEVICE u32 rotate_byte(u32 w)
+{
+    u32 v;
+    asm("prmt.b32 %0, %1, %1, 0x0321;" : "=r"(v) : "r"(w));
+    return v;
+}
+FBQ_DEVICE u32 bits_of(float v)
+{
+    return __float_as_uint(v);
+}
+FBQ_DEVICE float float_of(u32 v)
+{
+    return __uint_as_float(v);
+}
+
+// ---- fp32 arithmetic, rounded to nearest ----
+
+FBQ_DEVICE float add(float a, float b)
+{
+    float v;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+    return v;
+}
+FBQ_DEVICE float sub(float a, float b)
+{
+    float v;
+    asm("sub.rn.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+    return v;
+}
+FBQ_DEVICE float mul(float a, float b)
+{
+    float v;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+    return v;
+}
+FBQ_DEVICE float fma(float a, float b, float c)
+{
+    float v;
+    asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(v) : "f"(a), "f"(b), "f"(c));
+    return v;
+}
+
+// ---- fp16 <-> fp32 ----
+
+FBQ_DEVICE float f32_of_f16(u32 low16)
+{
+    float v;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"((u16)low16));
+    return v;
+}
+FBQ_DEVICE u32 f16_of_f32(float v)
+{
+    u16 h;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(v));
+    return h;
+}
+// Two numbers in one register, `low` in the low half.
+FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
+{
+    u32 v;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
+    return v;
+}
+
+// ---- The tensor core ----
+
+// c[16x8] += a[16x16] . b[16x8], fp16 inputs, fp32 accumulators.
+// Lane (g = lane / 4, t = lane % 4) holds
+//   a0 (row g,   k 2t 2t+1)   a1 (row g+8, k 2t 2t+1)   a2 (row g, k 2t+8 2t+9)   a3 (row g+8, same)
+//   b0 (k 2t 2t+1, column g)  b1 (k 2t+8 2t+9, column g)
+//   c0 c1 (row g, columns 2t 2t+1)   c2 c3 (row g+8, columns 2t 2t+1)
+FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+} // namespace fbq
+
+#endif // FBQ_SIMT
+#endif
