@@ -1,14 +1,14 @@
 /* calibrate.h: quantising one linear layer, with or without a low-rank sub-branch.
  *
- * A layer has weights W [n, k] and sees inputs X [tokens, k]. Every method here returns codes, scales
- * and zero points of a main path and fp16 factors A [rank, k], B [n, rank] of a sub-branch, ready for
- * fbq_pack_*; W_F = deq(codes) + B . A. What they are judged by is
+ * A layer has weights W [n, k] and sees inputs X [tokens, k]. Every method here returns codes,
+ * scales and zero points of a main path and fp16 factors A [rank, k], B [n, rank] of a sub-branch,
+ * ready for fbq_pack_*; W_F = deq(codes) + B . A. What they are judged by is
  *
  *     loss = tr(D H D^T), D = W - W_F, H = X^T X
  *
- * which is |X W^T - X W_F^T|^2 summed over tokens and outputs (FBQuant eq. 14, squared): H is all that
- * is needed of X, so the cost of a step does not depend on the number of tokens. X here comes from the
- * full-precision model; inputs from a quantised prefix would need the cross-Gram as well.
+ * which is |X W^T - X W_F^T|^2 summed over tokens and outputs (FBQuant eq. 14, squared): H is all
+ * that is needed of X, so the cost of a step does not depend on the number of tokens. X here comes
+ * from the full-precision model; inputs from a quantised prefix would need the cross-Gram as well.
  *
  * Errors are fbq's: a call fills *error, when it is not NULL, and returns its status.
  *
@@ -57,7 +57,8 @@ fbq_status calibrate_eora(const calibrate_problem *problem, calibrate_layer *lay
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-fbq_status calibrate_fail(fbq_error *error, fbq_status status, const char *format, ...);
+fbq_status
+calibrate_fail(fbq_error *error, fbq_status status, const char *format, ...);
 
 /* Check sizes and format, allocate a layer of this rank. */
 fbq_status calibrate_layer_new(const calibrate_problem *problem, int64_t rank,

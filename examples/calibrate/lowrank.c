@@ -103,9 +103,9 @@ static fbq_status eigenspace(const calibrate_problem *p, double *vectors, double
     const int info = (int)LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', (lapack_int)k, vectors,
                                          (lapack_int)k, roots);
     if (info != 0)
-        return calibrate_fail(error, FBQ_ERR_SIZE,
-                              "the eigenvalues of problem->h failed with LAPACK's %d: is it finite?",
-                              info);
+        return calibrate_fail(
+            error, FBQ_ERR_SIZE,
+            "the eigenvalues of problem->h failed with LAPACK's %d: is it finite?", info);
     const double most = fmax(roots[k - 1], 0);
     for (int64_t i = 0; i < k; i++)
         roots[i] = roots[i] > most * SMALLEST_EIGENVALUE ? sqrt(roots[i]) : 0;
@@ -134,8 +134,7 @@ static fbq_status truncate_weighted(const calibrate_problem *p, double *r, doubl
     if (status == FBQ_OK) {
         for (int64_t i = 0; i < p->rank * p->k; i++)
             part[i] = root[i % p->k] > 0 ? part[i] / root[i % p->k] : 0;
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rank, k, k, 1, part, k, u, k, 0, a,
-                    k);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rank, k, k, 1, part, k, u, k, 0, a, k);
     }
     free(u);
     free(root);

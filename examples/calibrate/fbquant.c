@@ -1,0 +1,210 @@
+/* fbquant.c: the descent, and which of its steps is kept.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _DEFAULT_SOURCE /* M_PI */
+#include "fbquant.h"
+
+#include <fbq/host/half.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ADAM_FIRST 0.9
+#define ADAM_SECOND 0.999
+#define ADAM_EPSILON 1e-12 /* gradients are scaled to about 1 / sqrt(n k) and above */
+
+/* A and B in one array, A first, so that an update is one loop. */
+typedef struct descent {
+    int64_t in_a, count;
+    float *values, *gradient, *mean, *square;
+    uint16_t *rounded, *best;
+} descent;
+
+static void descent_free(descent *d)
+{
+    free(d->values);
+    free(d->gradient);
+    free(d->mean);
+    free(d->square);
+    free(d->rounded);
+    free(d->best);
+}
+
+static int descent_new(const calibrate_problem *p, descent *d)
+{
+    *d = (descent){.in_a = p->rank * p->k, .count = p->rank * (p->k + p->n)};
+    const size_t count = (size_t)d->count;
+    d->values = calloc(count, sizeof *d->values);
+    d->gradient = calloc(count, sizeof *d->gradient);
+    d->mean = calloc(count, sizeof *d->mean);
+    d->square = calloc(count, sizeof *d->square);
+    d->rounded = calloc(count, sizeof *d->rounded);
+    d->best = calloc(count, sizeof *d->best);
+    return d->values != NULL && d->gradient != NULL && d->mean != NULL && d->square != NULL &&
+           d->rounded != NULL && d->best != NULL;
+}
+
+/* SplitMix64: the same numbers everywhere, from any seed. */
+static uint64_t next(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+/* Box and Muller's normal numbers; u is never 0. */
+static double normal(uint64_t *state)
+{
+    const double u = (double)((next(state) >> 11) + 1) / 9007199254740992.0;
+    const double v = (double)(next(state) >> 11) / 9007199254740992.0;
+    return sqrt(-2 * log(u)) * cos(2 * M_PI * v);
+}
+
+static fbq_status begin(const calibrate_problem *p, const fbquant_options *o, double unit,
+                        descent *d, fbq_error *error)
+{
+    if (o->start == FBQUANT_START_ZERO) {
+        uint64_t state = o->seed;
+        const double sigma = (o->sigma > 0 ? o->sigma : FBQUANT_SIGMA) * unit;
+        for (int64_t i = 0; i < d->in_a; i++)
+            d->values[i] = (float)(sigma * normal(&state));
+        return FBQ_OK;
+    }
+    const calibrate_layer *from = o->from;
+    if (from == NULL || from->n != p->n || from->k != p->k || from->rank != p->rank)
+        return calibrate_fail(error, FBQ_ERR_RANK,
+                              "options->from is %s: expected factors of rank %lld for %lld x %lld",
+                              from ? "of another size" : "NULL", (long long)p->rank,
+                              (long long)p->n, (long long)p->k);
+    for (int64_t i = 0; i < d->count; i++)
+        d->values[i] = fbq_f32_of_f16(i < d->in_a ? from->a[i] : from->b[i - d->in_a]);
+    return FBQ_OK;
+}
+
+/* `unit` is the size of a factor's number in a layer scaled to rms(W) = 1, `scale` what makes the
+ * gradient that of such a layer. */
+static void adam(descent *d, int step, double rate, double unit, double scale)
+{
+    const double mend_first = 1 - pow(ADAM_FIRST, step + 1);
+    const double mend_second = 1 - pow(ADAM_SECOND, step + 1);
+    for (int64_t i = 0; i < d->count; i++) {
+        const double g = d->gradient[i] * scale;
+        const double m = ADAM_FIRST * d->mean[i] + (1 - ADAM_FIRST) * g;
+        const double v = ADAM_SECOND * d->square[i] + (1 - ADAM_SECOND) * g * g;
+        d->mean[i] = (float)m;
+        d->square[i] = (float)v;
+        d->values[i] -=
+            (float)(rate * unit * (m / mend_first) / (sqrt(v / mend_second) + ADAM_EPSILON));
+    }
+}
+
+static void plain(descent *d, double rate)
+{
+    for (int64_t i = 0; i < d->count; i++)
+        d->values[i] -= (float)(rate * d->gradient[i]);
+}
+
+/* Loss and gradient where the descent stands; remembers the best place. */
+static fbq_status look(fbquant_work *work, const calibrate_problem *p, const fbquant_options *o,
+                       int step, descent *d, fbquant_report *report, fbq_error *error)
+{
+    double loss;
+    for (int64_t i = 0; i < d->count; i++)
+        d->rounded[i] = fbq_f16_of_f32(d->values[i]);
+    const fbq_status status = fbquant_gradient(work, d->rounded, d->rounded + d->in_a, 0, &loss,
+                                               d->gradient, d->gradient + d->in_a, error);
+    if (status != FBQ_OK)
+        return status;
+    if (step == 0)
+        report->first_loss = loss;
+    /* NaN is never the best. */
+    if (step == 0 || loss < report->best_loss) {
+        report->best_loss = loss;
+        report->best_step = step;
+        memcpy(d->best, d->rounded, (size_t)d->count * sizeof *d->best);
+    }
+    if (o->watch != NULL) {
+        const fbquant_state state = {.step = step,
+                                     .loss = loss,
+                                     .rank = p->rank,
+                                     .n = p->n,
+                                     .k = p->k,
+                                     .a = d->values,
+                                     .b = d->values + d->in_a,
+                                     .da = d->gradient,
+                                     .db = d->gradient + d->in_a};
+        o->watch(o->user, &state);
+    }
+    return FBQ_OK;
+}
+
+static fbq_status descend(const calibrate_problem *p, const fbquant_options *o, descent *d,
+                          fbquant_report *report, fbq_error *error)
+{
+    double squares = 0, trace = 0;
+    for (int64_t i = 0; i < p->n * p->k; i++)
+        squares += (double)p->w[i] * p->w[i];
+    for (int64_t i = 0; i < p->k; i++)
+        trace += p->h[i * p->k + i];
+    if (!(squares > 0) || !(trace > 0))
+        return calibrate_fail(error, FBQ_ERR_SIZE, "problem->%s is all zeros: nothing to learn",
+                              squares > 0 ? "h" : "w");
+    /* In a layer with rms(W) = 1 and a mean diagonal of H of 1, rates carry over. Only the gradient
+     * and the rate are scaled: the numbers themselves must keep their size, since fp16 rounds them.
+     * W = rms W', A = unit A', B = unit B', so dL'/dA' = unit dL/dA / (rms^2 mean(diag H)). */
+    const double rms = sqrt(squares / (double)(p->n * p->k)), unit = sqrt(rms);
+    const double h_scale = o->update == FBQUANT_ADAM ? (double)p->k / trace : 1;
+    const double scale = unit / (rms * rms), rate = o->rate > 0 ? o->rate : FBQUANT_RATE;
+    fbquant_work *work = fbquant_work_new(p, h_scale);
+    if (work == NULL)
+        return calibrate_fail(error, FBQ_ERR_OUT_OF_HOST, "no memory for the descent");
+    fbq_status status = begin(p, o, unit, d, error);
+    if (status == FBQ_OK)
+        status = look(work, p, o, 0, d, report, error);
+    for (int step = 0; step < o->steps && status == FBQ_OK; step++) {
+        if (o->update == FBQUANT_ADAM)
+            adam(d, step, rate * 0.5 * (1 + cos(M_PI * step / o->steps)), unit, scale);
+        else
+            plain(d, rate);
+        status = look(work, p, o, step + 1, d, report, error);
+        /* Factors that left fp16 end the descent, not the result: an earlier step is kept. */
+        if (status == FBQ_ERR_CODE) {
+            status = FBQ_OK;
+            break;
+        }
+    }
+    report->first_loss /= h_scale;
+    report->best_loss /= h_scale;
+    fbquant_work_free(work);
+    return status;
+}
+
+fbq_status calibrate_fbquant(const calibrate_problem *problem, const fbquant_options *options,
+                             calibrate_layer *layer, fbquant_report *report, fbq_error *error)
+{
+    descent d = {0};
+    fbquant_report own;
+    fbq_status status = calibrate_layer_new(problem, problem->rank, layer, error);
+    if (status != FBQ_OK)
+        return status;
+    report = report != NULL ? report : &own;
+    *report = (fbquant_report){0};
+    if (options->steps < 0 || problem->rank < 1)
+        status = calibrate_fail(error, options->steps < 0 ? FBQ_ERR_SIZE : FBQ_ERR_RANK,
+                                "%d steps at rank %lld: expected 0 or more, and at least 1",
+                                options->steps, (long long)problem->rank);
+    else if (!descent_new(problem, &d))
+        status = calibrate_fail(error, FBQ_ERR_OUT_OF_HOST, "no memory for the factors");
+    if (status == FBQ_OK)
+        status = descend(problem, options, &d, report, error);
+    if (status == FBQ_OK) {
+        memcpy(layer->a, d.best, (size_t)d.in_a * sizeof *layer->a);
+        memcpy(layer->b, d.best + d.in_a, (size_t)(d.count - d.in_a) * sizeof *layer->b);
+        status = calibrate_codes(problem, layer, error);
+    }
+    if (status != FBQ_OK)
+        calibrate_layer_free(layer);
+    descent_free(&d);
+    return status;
+}
