@@ -26,6 +26,11 @@ if(FBQ_SANITIZE)
                    $<$<LINK_LANGUAGE:CUDA>:-Xcompiler=-fsanitize=address,undefined>)
 endif()
 
+if(FBQ_BUILD_TESTS)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(CMOCKA REQUIRED cmocka)
+endif()
+
 # fbq_add_folder(<folder>): add_subdirectory where the folder has something to build.
 function(fbq_add_folder folder)
   if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/CMakeLists.txt)
