@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ADAM_FIRST 0.9
-#define ADAM_SECOND 0.999
+/* Shorter memories than usual: the gradient's constant codes soon are not the real ones. */
+#define ADAM_FIRST 0.5
+#define ADAM_SECOND 0.99
 #define ADAM_EPSILON 1e-12 /* gradients are scaled to about 1 / sqrt(n k) and above */
 
 /* A and B in one array, A first, so that an update is one loop. */
@@ -18,6 +19,8 @@ typedef struct descent {
     int64_t in_a, count;
     float *values, *gradient, *mean, *square;
     uint16_t *rounded, *best;
+    double *losses, *best_losses; /* of rows */
+    int held;                     /* A is constant and rows are judged one by one */
 } descent;
 
 static void descent_free(descent *d)
@@ -28,6 +31,8 @@ static void descent_free(descent *d)
     free(d->square);
     free(d->rounded);
     free(d->best);
+    free(d->losses);
+    free(d->best_losses);
 }
 
 static int descent_new(const calibrate_problem *p, descent *d)
@@ -40,8 +45,10 @@ static int descent_new(const calibrate_problem *p, descent *d)
     d->square = calloc(count, sizeof *d->square);
     d->rounded = calloc(count, sizeof *d->rounded);
     d->best = calloc(count, sizeof *d->best);
+    d->losses = calloc((size_t)p->n, sizeof *d->losses);
+    d->best_losses = calloc((size_t)p->n, sizeof *d->best_losses);
     return d->values != NULL && d->gradient != NULL && d->mean != NULL && d->square != NULL &&
-           d->rounded != NULL && d->best != NULL;
+           d->rounded != NULL && d->best != NULL && d->losses != NULL && d->best_losses != NULL;
 }
 
 /* SplitMix64: the same numbers everywhere, from any seed. */
@@ -88,7 +95,7 @@ static void adam(descent *d, int step, double rate, double unit, double scale)
 {
     const double mend_first = 1 - pow(ADAM_FIRST, step + 1);
     const double mend_second = 1 - pow(ADAM_SECOND, step + 1);
-    for (int64_t i = 0; i < d->count; i++) {
+    for (int64_t i = d->held ? d->in_a : 0; i < d->count; i++) {
         const double g = d->gradient[i] * scale;
         const double m = ADAM_FIRST * d->mean[i] + (1 - ADAM_FIRST) * g;
         const double v = ADAM_SECOND * d->square[i] + (1 - ADAM_SECOND) * g * g;
@@ -101,29 +108,60 @@ static void adam(descent *d, int step, double rate, double unit, double scale)
 
 static void plain(descent *d, double rate)
 {
-    for (int64_t i = 0; i < d->count; i++)
+    for (int64_t i = d->held ? d->in_a : 0; i < d->count; i++)
         d->values[i] -= (float)(rate * d->gradient[i]);
+}
+
+static double total(const double *losses, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += losses[i];
+    return sum;
+}
+
+/* Keep what is better than the best so far: NaN never is. */
+static void keep_all(const calibrate_problem *p, descent *d, int step, fbquant_report *report)
+{
+    const double loss = total(d->losses, p->n);
+    if (step > 0 && !(loss < report->best_loss))
+        return;
+    report->best_loss = loss;
+    report->best_step = step;
+    memcpy(d->best, d->rounded, (size_t)d->count * sizeof *d->best);
+    memcpy(d->best_losses, d->losses, (size_t)p->n * sizeof *d->losses);
+}
+
+static void keep_rows(const calibrate_problem *p, descent *d, fbquant_report *report)
+{
+    const uint16_t *from = d->rounded + d->in_a;
+    for (int64_t row = 0; row < p->n; row++) {
+        if (!(d->losses[row] < d->best_losses[row]))
+            continue;
+        d->best_losses[row] = d->losses[row];
+        memcpy(d->best + d->in_a + row * p->rank, from + row * p->rank,
+               (size_t)p->rank * sizeof *from);
+    }
+    report->best_loss = total(d->best_losses, p->n);
 }
 
 /* Loss and gradient where the descent stands; remembers the best place. */
 static fbq_status look(fbquant_work *work, const calibrate_problem *p, const fbquant_options *o,
                        int step, descent *d, fbquant_report *report, fbq_error *error)
 {
-    double loss;
     for (int64_t i = 0; i < d->count; i++)
         d->rounded[i] = fbq_f16_of_f32(d->values[i]);
-    const fbq_status status = fbquant_gradient(work, d->rounded, d->rounded + d->in_a, 0, &loss,
+    const fbq_status status = fbquant_gradient(work, d->rounded, d->rounded + d->in_a, 0, d->losses,
                                                d->gradient, d->gradient + d->in_a, error);
     if (status != FBQ_OK)
         return status;
+    if (d->held)
+        keep_rows(p, d, report);
+    else
+        keep_all(p, d, step, report);
+    const double loss = total(d->losses, p->n);
     if (step == 0)
         report->first_loss = loss;
-    /* NaN is never the best. */
-    if (step == 0 || loss < report->best_loss) {
-        report->best_loss = loss;
-        report->best_step = step;
-        memcpy(d->best, d->rounded, (size_t)d->count * sizeof *d->best);
-    }
     if (o->watch != NULL) {
         const fbquant_state state = {.step = step,
                                      .loss = loss,
@@ -139,8 +177,36 @@ static fbq_status look(fbquant_work *work, const calibrate_problem *p, const fbq
     return FBQ_OK;
 }
 
-static fbq_status descend(const calibrate_problem *p, const fbquant_options *o, descent *d,
-                          fbquant_report *report, fbq_error *error)
+/* What turns gradients and rates into those of a layer with rms(W) = 1 and a mean diagonal of H of
+ * 1, where rates carry over. Only they are scaled: the numbers themselves must keep their size,
+ * since fp16 rounds them. With W = rms W', A = unit A', B = unit B': dL'/dA' = unit / rms^2 dL/dA.
+ */
+typedef struct scaling {
+    double h, unit, gradient;
+} scaling;
+
+static fbq_status phase(fbquant_work *work, const calibrate_problem *p, const fbquant_options *o,
+                        const scaling *scale, int first, int steps, descent *d,
+                        fbquant_report *report, fbq_error *error)
+{
+    const double rate = o->rate > 0 ? o->rate : FBQUANT_RATE;
+    fbq_status status = look(work, p, o, first, d, report, error);
+    for (int step = 0; step < steps && status == FBQ_OK; step++) {
+        if (o->update == FBQUANT_ADAM)
+            adam(d, step, rate * 0.5 * (1 + cos(M_PI * step / steps)), scale->unit,
+                 scale->gradient);
+        else
+            plain(d, rate);
+        status = look(work, p, o, first + step + 1, d, report, error);
+        /* Factors that left fp16 end the phase, not the result: an earlier step is kept. */
+        if (status == FBQ_ERR_CODE)
+            return FBQ_OK;
+    }
+    return status;
+}
+
+static fbq_status choose_scaling(const calibrate_problem *p, fbquant_update update, scaling *scale,
+                                 fbq_error *error)
 {
     double squares = 0, trace = 0;
     for (int64_t i = 0; i < p->n * p->k; i++)
@@ -150,32 +216,36 @@ static fbq_status descend(const calibrate_problem *p, const fbquant_options *o, 
     if (!(squares > 0) || !(trace > 0))
         return calibrate_fail(error, FBQ_ERR_SIZE, "problem->%s is all zeros: nothing to learn",
                               squares > 0 ? "h" : "w");
-    /* In a layer with rms(W) = 1 and a mean diagonal of H of 1, rates carry over. Only the gradient
-     * and the rate are scaled: the numbers themselves must keep their size, since fp16 rounds them.
-     * W = rms W', A = unit A', B = unit B', so dL'/dA' = unit dL/dA / (rms^2 mean(diag H)). */
-    const double rms = sqrt(squares / (double)(p->n * p->k)), unit = sqrt(rms);
-    const double h_scale = o->update == FBQUANT_ADAM ? (double)p->k / trace : 1;
-    const double scale = unit / (rms * rms), rate = o->rate > 0 ? o->rate : FBQUANT_RATE;
-    fbquant_work *work = fbquant_work_new(p, h_scale);
+    const double rms = sqrt(squares / (double)(p->n * p->k));
+    scale->h = update == FBQUANT_ADAM ? (double)p->k / trace : 1;
+    scale->unit = sqrt(rms);
+    scale->gradient = scale->unit / (rms * rms);
+    return FBQ_OK;
+}
+
+static fbq_status descend(const calibrate_problem *p, const fbquant_options *o, descent *d,
+                          fbquant_report *report, fbq_error *error)
+{
+    scaling scale = {0};
+    fbq_status status = choose_scaling(p, o->update, &scale, error);
+    if (status == FBQ_OK)
+        status = begin(p, o, scale.unit, d, error);
+    if (status != FBQ_OK)
+        return status;
+    fbquant_work *work = fbquant_work_new(p, scale.h);
     if (work == NULL)
         return calibrate_fail(error, FBQ_ERR_OUT_OF_HOST, "no memory for the descent");
-    fbq_status status = begin(p, o, unit, d, error);
-    if (status == FBQ_OK)
-        status = look(work, p, o, 0, d, report, error);
-    for (int step = 0; step < o->steps && status == FBQ_OK; step++) {
-        if (o->update == FBQUANT_ADAM)
-            adam(d, step, rate * 0.5 * (1 + cos(M_PI * step / o->steps)), unit, scale);
-        else
-            plain(d, rate);
-        status = look(work, p, o, step + 1, d, report, error);
-        /* Factors that left fp16 end the descent, not the result: an earlier step is kept. */
-        if (status == FBQ_ERR_CODE) {
-            status = FBQ_OK;
-            break;
+    status = phase(work, p, o, &scale, 0, o->steps, d, report, error);
+    if (status == FBQ_OK && o->row_steps > 0) {
+        for (int64_t i = 0; i < d->count; i++) {
+            d->values[i] = fbq_f32_of_f16(d->best[i]);
+            d->mean[i] = d->square[i] = 0;
         }
+        d->held = 1;
+        status = phase(work, p, o, &scale, o->steps + 1, o->row_steps, d, report, error);
     }
-    report->first_loss /= h_scale;
-    report->best_loss /= h_scale;
+    report->first_loss /= scale.h;
+    report->best_loss /= scale.h;
     fbquant_work_free(work);
     return status;
 }
@@ -190,10 +260,10 @@ fbq_status calibrate_fbquant(const calibrate_problem *problem, const fbquant_opt
         return status;
     report = report != NULL ? report : &own;
     *report = (fbquant_report){0};
-    if (options->steps < 0 || problem->rank < 1)
-        status = calibrate_fail(error, options->steps < 0 ? FBQ_ERR_SIZE : FBQ_ERR_RANK,
-                                "%d steps at rank %lld: expected 0 or more, and at least 1",
-                                options->steps, (long long)problem->rank);
+    if (options->steps < 0 || options->row_steps < 0 || problem->rank < 1)
+        status = calibrate_fail(error, problem->rank < 1 ? FBQ_ERR_RANK : FBQ_ERR_SIZE,
+                                "%d and %d steps at rank %lld: expected 0 or more, and at least 1",
+                                options->steps, options->row_steps, (long long)problem->rank);
     else if (!descent_new(problem, &d))
         status = calibrate_fail(error, FBQ_ERR_OUT_OF_HOST, "no memory for the factors");
     if (status == FBQ_OK)

@@ -35,12 +35,14 @@ typedef struct fbquant_state {
     const float *da, *db; /* the gradient */
 } fbquant_state;
 
-/* All zeros with steps > 0 is a good choice of everything else. */
+/* Zeros are a good choice of everything but steps and row_steps; equal numbers are good for those.
+ */
 typedef struct fbquant_options {
-    int steps;
-    /* Adam's first rate, decayed to 0 along a cosine, for a layer scaled to rms(W) = 1 (A and B are
-     * each scaled by 1 / sqrt(rms(W)) with it), so that it carries over between layers; plain
-     * descent's rate as it is. 0: FBQUANT_RATE. */
+    int steps;     /* on A and B */
+    int row_steps; /* then on B, from the best A and B */
+    /* Adam's first rate in each phase, decayed to 0 along a cosine, for a layer scaled to rms(W) =
+     * 1 (A and B are each scaled by 1 / sqrt(rms(W)) with it), so that it carries over between
+     * layers; plain descent's rate as it is. 0: FBQUANT_RATE. */
     double rate;
     double sigma;  /* of A at the start, in the same scaled units. 0: FBQUANT_SIGMA */
     uint64_t seed; /* of A */
@@ -53,12 +55,12 @@ typedef struct fbquant_options {
 } fbquant_options;
 
 /* Chosen on a text of their own (docs/calibration.md). */
-#define FBQUANT_RATE 0.04
-#define FBQUANT_SIGMA 0.1
+#define FBQUANT_RATE 0.01
+#define FBQUANT_SIGMA 0.2
 
 typedef struct fbquant_report {
     double first_loss, best_loss;
-    int best_step; /* in 0 .. steps: the factors of that step are kept; steps is after the last */
+    int best_step; /* in 0 .. steps: whose A is kept, 0 is the start; and, but for row_steps, B */
 } fbquant_report;
 
 /* report may be NULL. Deterministic for a seed and a BLAS. FBQ_ERR_SIZE when the descent diverges
@@ -77,6 +79,6 @@ void fbquant_work_free(fbquant_work *work);
 /* Loss and gradient at fp16 factors a [rank, k] and b [n, rank]. `frozen` keeps Q(W - BA) of the
  * call before, as the derivative does. */
 fbq_status fbquant_gradient(fbquant_work *work, const uint16_t *a, const uint16_t *b, int frozen,
-                            double *loss, float *da, float *db, fbq_error *error);
+                            double *losses, float *da, float *db, fbq_error *error);
 
 #endif /* FBQUANT_H */

@@ -71,12 +71,11 @@ static void widen(const uint16_t *words, int64_t count, double *wide, float *sin
 }
 
 fbq_status fbquant_gradient(fbquant_work *w, const uint16_t *a, const uint16_t *b, int frozen,
-                            double *loss, float *da, float *db, fbq_error *error)
+                            double *losses, float *da, float *db, fbq_error *error)
 {
     const calibrate_problem *p = w->problem;
     const int n = (int)p->n, k = (int)p->k, rank = (int)p->rank;
     const int64_t count = p->n * p->k;
-    double sum = 0;
     widen(a, p->rank * p->k, w->a, w->a32);
     widen(b, p->n * p->rank, w->b, w->b32);
     for (int64_t i = 0; i < count; i++)
@@ -93,9 +92,11 @@ fbq_status fbquant_gradient(fbquant_work *w, const uint16_t *a, const uint16_t *
         w->d[i] = (float)(w->v[i] - w->quantised[i]);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, k, k, 1, w->d, k, w->h, k, 0, w->dh,
                 k);
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)w->d[i] * w->dh[i];
-    *loss = sum;
+    for (int64_t row = 0; row < p->n; row++) {
+        losses[row] = 0;
+        for (int64_t i = row * p->k; i < (row + 1) * p->k; i++)
+            losses[row] += (double)w->d[i] * w->dh[i];
+    }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, rank, k, -2, w->dh, k, w->a32, k, 0, db,
                 rank);
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rank, k, n, -2, w->b32, rank, w->dh, k, 0,
