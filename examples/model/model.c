@@ -1,7 +1,7 @@
-/* layer.c: weights as float, RMSNorm, embeddings.
+/* model.c: weights as float, RMSNorm, embeddings.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "layer.h"
+#include "model.h"
 #include "gguf_internal.h"
 
 #include <inttypes.h>

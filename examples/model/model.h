@@ -1,4 +1,4 @@
-/* layer.h: one linear layer of a Llama-architecture model, and the real input of its first block.
+/* model.h: one linear layer of a Llama-architecture model, and the real input of its first block.
  *
  * The input of block 0's q, k and v projections is RMSNorm of the token embeddings: it needs no
  * attention, so it is exact with this little of the model. (gate and up of block 0 come after
@@ -8,8 +8,8 @@
  * one layer alone this is harmless: it permutes the outputs and nothing else.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef LAYER_H
-#define LAYER_H
+#ifndef MODEL_H
+#define MODEL_H
 
 #include "gguf.h"
 
@@ -27,4 +27,4 @@ gguf_status model_matrix(const gguf_file *file, const char *name, float **values
 gguf_status model_first_input(const gguf_file *file, const int32_t *ids, size_t count, float **x,
                               int64_t *width, gguf_error *error);
 
-#endif /* LAYER_H */
+#endif /* MODEL_H */
