@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <bpe.h>
+#include <pieces.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,58 @@ static void test_wrong_files(void **state)
     assert_int_equal(tokeniser_open(NULL, &(tokeniser *){0}, NULL), GGUF_ERR_ARGUMENT);
 }
 
+static int count_piece(void *user, const char *piece, size_t length)
+{
+    (void)piece;
+    assert_true(length > 0);
+    ++*(int *)user;
+    return 1;
+}
+
+static int refuse_piece(void *user, const char *piece, size_t length)
+{
+    (void)piece;
+    (void)length;
+    return ++*(int *)user < 2;
+}
+
+/* Letters are one piece; bytes that Unicode's table 3-7 does not allow are a piece each. */
+static void test_utf8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int pieces;
+    } cases[] = {{"\xed\x9f\xbf", 1},     /* the last before the surrogates */
+                 {"\xf4\x8f\xbf\xbf", 1}, /* U+10FFFF */
+                 {"\xf0\x90\x80\x80", 1}, /* U+10000 */
+                 {"\xe0\xa0\x80", 1},     /* U+0800 */
+                 {"\xed\xa0\x80", 3},     /* a surrogate */
+                 {"\xf4\x90\x80\x80", 4}, /* above U+10FFFF */
+                 {"\xf0\x8f\xbf\xbf", 4}, /* overlong */
+                 {"\xe0\x9f\xbf", 3},     /* overlong */
+                 {"\xc1\xbf", 2},         /* overlong */
+                 {"\xe2\x82", 2},         /* cut off */
+                 {"\xe2\x82"
+                  "a",
+                  3},
+                 {"\x80", 1}};
+    pieces *p = pieces_new();
+    assert_non_null(p);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int count = 0;
+        assert_int_equal(pieces_cut(p, cases[i].text, strlen(cases[i].text), count_piece, &count),
+                         1);
+        if (count != cases[i].pieces)
+            fail_msg("case %zu: %d pieces, expected %d", i, count, cases[i].pieces);
+    }
+    int count = 0;
+    assert_int_equal(pieces_cut(p, "a b c", 5, refuse_piece, &count), 0);
+    assert_int_equal(count, 2);
+    pieces_free(p);
+    pieces_free(NULL);
+}
+
 /* Merging as it is defined: look at all pairs, take the lowest rank, the leftmost; again. */
 static size_t merge_plainly(const bpe_merge *merges, size_t merge_count, int32_t *ids, size_t count)
 {
@@ -281,7 +334,8 @@ static void test_model(void **state)
     CHECK(" the", 0, 260);
     CHECK("2025", 0, 34, 32, 34, 37);
     static const char *const texts[] = {
-        "It isn't  over;\n\n\tthe 3rd of 1,024 — naïve Ünïcode, 日本語, 🙂 and a tail of spaces "
+        "It isn't  over;\n\n\tthe 3rd of 1,024 — naïve Ünïcode, 日本語, 🙂 and a tail of "
+        "spaces "
         " "
         " ",
         "bytes that are not UTF-8: \xff\xfe \xc3 \xe2\x82 \xed\xa0\x80 end",
@@ -307,9 +361,9 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),     cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_merging_property),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_by_hand),          cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_wrong_files),      cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_merging_property), cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
