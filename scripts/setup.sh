@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build pkg-config libcmocka-dev libbenchmark-dev
-    libopenblas-dev liblapacke-dev libjansson-dev libxxhash-dev clang-format python3
+    libopenblas-dev liblapacke-dev libjansson-dev libxxhash-dev libpcre2-dev clang-format python3
     python3-venv python3-pip ca-certificates)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -36,7 +36,7 @@ missing_tools() {
         command -v "$tool" >/dev/null || printf '%s\n' "$tool"
     done
     if command -v pkg-config >/dev/null; then
-        for library in cmocka jansson libxxhash openblas; do
+        for library in cmocka jansson libxxhash libpcre2-8 openblas; do
             pkg-config --exists "$library" || printf '%s\n' "$library"
         done
     fi
