@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "geometry.h"
+#include "layout.h"
 
 static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
 
@@ -158,11 +159,17 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
 int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
 {
     const char *name = (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel] : "?";
-    int length = snprintf(text, bytes, "%s", name);
-#define FBQ__PRINT(field)                                                                     \
-    length += snprintf(text && (size_t)length < bytes ? text + length : NULL,                 \
-                       (size_t)length < bytes ? bytes - (size_t)length : 0, " %s=%d", #field, \
-                       pick->field);
+    char none[1];
+    size_t at;
+    int length;
+    if (!text) { /* only the length is asked for */
+        text = none;
+        bytes = 0;
+    }
+    length = snprintf(text, bytes, "%s", name);
+#define FBQ__PRINT(field)                                 \
+    at = (size_t)length < bytes ? (size_t)length : bytes; \
+    length += snprintf(text + at, bytes - at, " %s=%d", #field, pick->field);
     FBQ_PICK_FIELDS(FBQ__PRINT)
 #undef FBQ__PRINT
     return length;
