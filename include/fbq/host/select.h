@@ -158,21 +158,16 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
 
 int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
 {
-    const char *name = (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel] : "?";
-    char none[1];
-    size_t at;
-    int length;
-    if (!text) { /* only the length is asked for */
-        text = none;
-        bytes = 0;
-    }
-    length = snprintf(text, bytes, "%s", name);
-#define FBQ__PRINT(field)                                 \
-    at = (size_t)length < bytes ? (size_t)length : bytes; \
-    length += snprintf(text + at, bytes - at, " %s=%d", #field, pick->field);
+    char line[256]; /* longer than every field's name and number together */
+    size_t at = 0;
+    at += (size_t)snprintf(line, sizeof line, "%s",
+                           (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel]
+                                                                : "?");
+#define FBQ__PRINT(field) \
+    at += (size_t)snprintf(line + at, sizeof line - at, " %s=%d", #field, pick->field);
     FBQ_PICK_FIELDS(FBQ__PRINT)
 #undef FBQ__PRINT
-    return length;
+    return snprintf(text, bytes, "%s", line);
 }
 
 fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)
