@@ -22,8 +22,8 @@ if(FBQ_SANITIZE)
   add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=address,undefined>
                       $<$<COMPILE_LANGUAGE:C,CXX>:-fno-sanitize-recover=all>
                       $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>)
-  add_link_options($<$<LINK_LANGUAGE:C,CXX>:-fsanitize=address,undefined>
-                   $<$<LINK_LANGUAGE:CUDA>:-Xcompiler=-fsanitize=address,undefined>)
+  # CMake links CUDA programs with the host's compiler.
+  add_link_options(-fsanitize=address,undefined)
 endif()
 
 if(FBQ_BUILD_TESTS)
