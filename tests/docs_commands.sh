@@ -4,17 +4,19 @@
 #   docs_commands.sh SOURCE       with CC, CUDA_HOME in the environment
 #
 # In README.md, docs/*.md and examples/*/README.md
-#   <!-- runnable -->             before a fenced sh block: the block is run, in the repository's
-#                                 root; 77 as its exit status means that this machine cannot run it
+#   <!-- runnable -->             before a fenced sh block: the block is run, in the root of a fresh
+#                                 copy; 77 as its exit status means that this machine cannot run it
 #   <!-- from FILE -->            before a fenced block: its lines stand in FILE, in this order
 #   make TARGET                   in any sh block: the Makefile has that target
 #
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
-cd "$1" || exit 1
 failures=0 ran=0 quoted=0 targets=0 skipped=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/tree"
+tar -C "$1" --exclude=./build --exclude=./.git -cf - . | tar -C "$work/tree" -xf - || exit 1
+cd "$work/tree" || exit 1
 
 fail() {
     failures=$((failures + 1))
