@@ -57,7 +57,7 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 clean:
-	rm -rf build/dev build/asan build/release build/pip-cuda
+	rm -rf build/dev build/asan build/release build/pip-cuda build/package build/prefix build/example
 
 distclean:
 	rm -rf build
