@@ -14,18 +14,14 @@ extern "C" {
 template <int Group, fbq_zero Zero>
 static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
 {
-    using Pick = fbq::DefaultPick<Group>;
+    using Pick = fbq::DefaultPick;
     const fbq_problem p = {
         {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1,
-                           Pick::down_slices};
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
-    fbq_plan *plan = nullptr;
+    const fbq_pick down = {
+        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
+    fbq_pick fused = {FBQ_KERNEL_FUSED,    Pick::warps, Pick::chunks,
+                      Pick::blocks_per_sm, 1,           Pick::stages};
     fbq_error error;
-    if (fbq_prepare(context, &p, &down, &fused, &plan, &error) != FBQ_OK) {
-        printf("prepare: %s\n", error.detail);
-        return 1;
-    }
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
     int failed = 0;
@@ -38,6 +34,14 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         const fbq_call call = {
             m, dx.data, 0, d.weights.data, d.down.data,  d.up.data, nullptr, nullptr,
             0, dy.data, 0, scratch.data,   scratch.bytes};
+        fbq_problem q = p;
+        q.m_max = (int)m;
+        fused.blocks_per_sm = m == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more;
+        fbq_plan *plan = nullptr;
+        if (fbq_prepare(context, &q, &down, &fused, &plan, &error) != FBQ_OK) {
+            printf("prepare: %s\n", error.detail);
+            return 1;
+        }
         fbq_status s = fbq_linear(plan, &call, nullptr);
         device_must(cudaDeviceSynchronize(), "C API");
         failed += s != FBQ_OK || !device_fetch(&dy, y.data());
@@ -52,6 +56,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
                (long long)n, (long long)k, (long long)r, (long long)m, same ? "same" : "OTHER",
                v.norm);
         failed += !same || v.bad || v.norm > 1e-3;
+        fbq_plan_free(plan);
         device_free(&dx);
         device_free(&dy);
         device_free(&scratch);
@@ -66,7 +71,6 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_NULL;
     none.m = 9;
     failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_SIZE;
-    fbq_plan_free(plan);
     device_layer_free(&d);
     layer_free(&l);
     return failed;

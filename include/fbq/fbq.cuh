@@ -22,12 +22,13 @@
 namespace fbq
 {
 
-// Picks as types. Warps, chunks and blocks are compiled in; see pick.h for what they choose.
-template <int Group>
+// A pick as a type, since nvcc compiles it in; pick.h says what each field chooses.
 struct DefaultPick {
     static constexpr int warps = 16;
-    static constexpr int chunks = Group == 32 || Group == 64 ? 2 : 4;
-    static constexpr int blocks_per_sm = 2;
+    static constexpr int chunks = 4;
+    static constexpr int blocks_per_sm = 2;      // for one row of x
+    static constexpr int blocks_per_sm_more = 1; // for 2 .. 8 rows, which want more shared memory
+    static constexpr int stages = 2;
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
     static constexpr int down_slices = 16;
@@ -105,8 +106,9 @@ template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
+    constexpr int blocks = Columns == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more;
     const auto fused = fused_kernel<
-        Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks, Pick::blocks_per_sm>>;
+        Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks, blocks, Pick::stages>>;
     bool overlaps = false;
     fbq__launch l;
     if (call.down) {
@@ -132,8 +134,13 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     if (problem.format.group != Group || problem.format.zero != Zero)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
-    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices};
-    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
+    f->fused = {FBQ_KERNEL_FUSED,
+                Pick::warps,
+                Pick::chunks,
+                problem.m_max == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more,
+                1,
+                Pick::stages};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
@@ -146,7 +153,7 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
 
 // Bytes of scratch that fbq::linear wants for calls of up to problem.m_max rows; 0 without a
 // sub-branch or when the problem is not one that is served.
-template <int Group, fbq_zero Zero, class Pick = DefaultPick<Group>>
+template <int Group, fbq_zero Zero, class Pick = DefaultPick>
 size_t scratch_bytes(const fbq_problem &problem)
 {
     fbq__fixed f;
@@ -160,7 +167,7 @@ size_t scratch_bytes(const fbq_problem &problem)
 // each pointer is. Group and Zero must be those of problem.format, or FBQ_ERR_FORMAT comes back.
 // The current CUDA device runs it. Statuses are those of fbq_prepare and fbq_linear. Allocates and
 // synchronises nothing; legal under stream capture once a first call has loaded the kernels.
-template <int Group, fbq_zero Zero, class Pick = DefaultPick<Group>>
+template <int Group, fbq_zero Zero, class Pick = DefaultPick>
 fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t stream)
 {
     fbq__fixed f;

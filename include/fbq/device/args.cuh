@@ -47,6 +47,7 @@ typedef struct fbq_fused_args {
     int rank_tiles;
     int slices;      // partial sums of t
     int smem_t;      // shared memory offsets in bytes: t's fragments,
+    int smem_ring;   // rings of stages,
     int smem_x;      // x
     int slice_bytes; // x of one warp and pass
 } fbq_fused_args;

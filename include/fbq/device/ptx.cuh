@@ -105,6 +105,24 @@ FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
 {
     asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
 }
+FBQ_DEVICE u32 lds_u8(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 lds_u32(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32x2 lds_u32x2(saddr a)
+{
+    u32x2 v;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(a) : "memory");
+    return v;
+}
 FBQ_DEVICE u32x4 lds_u32x4(saddr a)
 {
     u32x4 v;
@@ -124,16 +142,32 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a)
     return v;
 }
 
-// ---- Asynchronous copies global -> shared, 16 bytes ----
+// ---- Asynchronous copies global -> shared ----
 
-FBQ_DEVICE void copy_async16(saddr to, const void *from)
+// Where not `on`, zeros are written and nothing is read. Packed weights: past L1, whole DRAM
+// bursts.
+FBQ_DEVICE void copy_async16(saddr to, const void *from, bool on)
 {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(on ? 16 : 0)
+                 : "memory");
 }
-// Wait for all of this thread's copies. Other threads see them after a barrier.
-FBQ_DEVICE void copy_async_wait()
+FBQ_DEVICE void copy_async8(saddr to, const void *from, bool on)
 {
-    asm volatile("cp.async.wait_all;" ::: "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from),
+                 "r"(on ? 8 : 0)
+                 : "memory");
+}
+// Close a group of this thread's copies, and wait until all but the latest `Groups` have landed.
+// Other threads see them after a barrier.
+FBQ_DEVICE void copy_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int Groups>
+FBQ_DEVICE void copy_async_wait_but()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
 }
 
 // ---- Global memory ----
@@ -146,42 +180,6 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
     asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(p));
-    return v;
-}
-// The same where `on`; otherwise v keeps its value. One predicated instruction, no branch.
-FBQ_DEVICE void ldg_stream_u32x4_if(u32x4 &v, const void *p, bool on)
-{
-    asm volatile("{.reg .pred on; setp.ne.b32 on, %5, 0;"
-                 "@on ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];}"
-                 : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
-                 : "l"(p), "r"((int)on));
-}
-// Scales and zero points: 0 where not `on`, so that nothing stale is multiplied.
-FBQ_DEVICE u32x2 ldg_stream_u32x2_or_zero(const void *p, bool on)
-{
-    u32x2 v = {0, 0};
-    asm volatile("{.reg .pred on; setp.ne.b32 on, %3, 0;"
-                 "@on ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];}"
-                 : "+r"(v.x), "+r"(v.y)
-                 : "l"(p), "r"((int)on));
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u32_or_zero(const void *p, bool on)
-{
-    u32 v = 0;
-    asm volatile("{.reg .pred on; setp.ne.b32 on, %2, 0;"
-                 "@on ld.global.nc.L1::no_allocate.u32 %0, [%1];}"
-                 : "+r"(v)
-                 : "l"(p), "r"((int)on));
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u8_or_zero(const void *p, bool on)
-{
-    u32 v = 0;
-    asm volatile("{.reg .pred on; setp.ne.b32 on, %2, 0;"
-                 "@on ld.global.nc.L1::no_allocate.u8 %0, [%1];}"
-                 : "+r"(v)
-                 : "l"(p), "r"((int)on));
     return v;
 }
 // Activations and partial sums: written by an earlier kernel, shared by many blocks.

@@ -1,8 +1,9 @@
-// fbq/device/tile.cuh: one warp's share of a weight tile: x in shared memory, codes in registers.
+// fbq/device/tile.cuh: one warp's share of a weight tile, from its ring of stages in shared memory.
 //
-// A pass is one step of a block along K: warp w takes `Chunks` chunks of 64 codes. Its slice of x
-// is staged by that warp alone, so that no barrier of the block stands between x and the
-// arithmetic.
+// A step of a block is one pass along K: warp w takes `Chunks` chunks of 64 codes. Their codes,
+// scales and zero points make a stage. Each warp has a ring of `Stages` of them and fills it with
+// asynchronous copies, always whole steps ahead and across tiles, so that memory never waits for
+// arithmetic; no barrier of the block takes part, since a warp reads only what it fetched.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_TILE_CUH
@@ -22,16 +23,18 @@ constexpr int zero_f16 = 2;
 // What a fused kernel is compiled for.
 //   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
 //   Zero     zero kind                     Branch   with the sub-branch
-//   Warps, Chunks, Blocks: the pick (warps, chunks, blocks_per_sm)
-template <int Group, int Zero, int Columns, bool Branch, int Warps, int Chunks, int Blocks>
+//   Warps, Chunks, Blocks, Stages: the pick (warps, chunks, blocks_per_sm, stages)
+// host/geometry.h repeats the shared-memory sizes.
+template <int Group, int Zero, int Columns, bool Branch, int Warps, int Chunks, int Blocks,
+          int Stages>
 struct Fused {
     static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
     static_assert(Columns == 1 || Columns == 8, "");
     static_assert(Chunks == 1 || Chunks == 2 || Chunks == 4, "");
-    static_assert(Warps >= 1 && Warps <= 32, "");
+    static_assert(Warps >= 1 && Warps <= 32 && Stages >= 2 && Stages <= 8, "");
 
     static constexpr int group = Group, zero = Zero, columns = Columns, warps = Warps,
-                         chunks = Chunks, blocks = Blocks;
+                         chunks = Chunks, blocks = Blocks, stages = Stages;
     static constexpr bool branch = Branch;
 
     // Codes summed before the bias is taken out: a group, but at most 128, since the tensor core
@@ -44,11 +47,21 @@ struct Fused {
     static constexpr int slots = held / group_or_held;
     static constexpr int flushes_per_slot = flushes / slots;
 
-    // Shared memory of a warp's slice of x: rows of 64 * Chunks words, shifted against each other
-    // by 64 bytes so that two rows' vectors fall into different banks; behind them the corrections.
+    // A stage: codes, scales (with fp16 zero points), integer zero points, a block of B.
+    static constexpr int group_bytes = Zero == zero_f16 ? 64 : 32;
+    static constexpr int stage_scales = Chunks * 512;
+    static constexpr int stage_zeros = stage_scales + slots * group_bytes;
+    static constexpr int stage_up =
+        stage_zeros + (Zero == zero_code ? (slots * 8 + 15) / 16 * 16 : 0);
+    static constexpr int stage_bytes = stage_up + (Branch ? 512 : 0);
+
+    // A warp's slice of x: the corrections, then rows of 64 * Chunks words, shifted against each
+    // other by 64 bytes so that two rows' vectors fall into different banks.
     static constexpr int x_row_bytes = held * 2 + (Columns > 1 ? 64 : 0);
     static constexpr int correction_bytes = (flushes * Columns * 8 + 15) / 16 * 16;
 };
+
+// ---- x ----
 
 // Eight words of x from k on, zeros beyond K.
 FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int vectors)
@@ -69,7 +82,6 @@ FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int 
 }
 
 // The vector of x that a lane feeds into the two steps of a half-chunk (32 k).
-template <class C>
 FBQ_DEVICE u32x4 x_fragment(saddr x_lane, int half_chunk)
 {
     return lds_u32x4(x_lane + (u32)half_chunk * 64);
@@ -84,8 +96,9 @@ FBQ_DEVICE saddr x_lane_address(saddr slice, int lane, int m)
     return slice + (u32)(C::correction_bytes + column * C::x_row_bytes + (lane & 3) * 16);
 }
 
-// Start fetching x of this warp's chunks, `first` on.
-template <class C>
+// Fetch x of this warp's chunks, `first` on: with asynchronous copies where Async and aligned, else
+// at once. The warp waits for the copies, if any, and meets at a barrier before it reads them.
+template <class C, bool Async>
 FBQ_DEVICE void fetch_x(const fbq_fused_args &args, saddr slice, int first, int lane)
 {
     constexpr int vectors_per_row = C::held / 8;
@@ -95,14 +108,14 @@ FBQ_DEVICE void fetch_x(const fbq_fused_args &args, saddr slice, int first, int 
         const int k = first * chunk_codes + vector * 8;
         const saddr to = slice + (u32)(C::correction_bytes + row * C::x_row_bytes + vector * 16);
         const i64 offset = (i64)row * args.x_stride;
-        if (args.x_vectors && k + 8 <= args.k)
-            copy_async16(to, (const u16 *)args.x + offset + k);
+        if (Async && args.x_vectors && k + 8 <= args.k)
+            copy_async16(to, (const u16 *)args.x + offset + k, true);
         else
-            sts_u32x4(to, x_words(args.x, offset, k, args.k, 0));
+            sts_u32x4(to, x_words(args.x, offset, k, args.k, args.x_vectors));
     }
 }
 
-// Sum the corrections of each flush, once this warp's fetches are waited for.
+// Sum the corrections of each flush: -sum(bias x) and -sum(x), for every column.
 template <class C>
 FBQ_DEVICE void correct_x(const fbq_fused_args &args, saddr slice, int lane)
 {
@@ -114,7 +127,7 @@ FBQ_DEVICE void correct_x(const fbq_fused_args &args, saddr slice, int lane)
         float c[4] = {0, 0, 0, 0};
         FBQ_UNROLL
         for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
-            const u32x4 b = x_fragment<C>(x, h);
+            const u32x4 b = x_fragment(x, h);
             mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
             mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
         }
@@ -129,135 +142,147 @@ FBQ_DEVICE void correct_x(const fbq_fused_args &args, saddr slice, int lane)
     }
 }
 
-// The codes, scales and zero points of a warp's chunks, in registers.
-template <class C>
-struct Held {
-    u32x4 codes[C::chunks];
-    u32 scale[C::slots]; // rows g and g + 8
-    u32 zero[C::slots];  // fp16: the same rows; code: one byte
-};
+// ---- The ring ----
 
-// Where a warp's next chunks are: this lane's codes and scales, and how many chunks there are of
-// C::chunks; 0 is the end.
+// What a step of this warp wants of memory. `count`: chunks that exist, 0 or less for none.
 struct Source {
-    const u8 *codes;
-    const u8 *scales;
-    const u8 *zeros; // of FBQ_ZERO_CODE
+    const u8 *codes;  // this lane's first vector
+    const u8 *scales; // of the step's first group
+    const u8 *zeros;  // of the step's first group (zero_code)
     int count;
 };
 
 template <class C>
 FBQ_DEVICE Source source_of(const fbq_fused_args &args, int tile, int first, int lane)
 {
-    constexpr int group_bytes = C::zero == zero_f16 ? 64 : 32;
     const u8 *record = (const u8 *)args.records + (i64)tile * args.record_bytes;
     const int group = (C::group == 0 ? 0 : first * chunk_codes / C::group) + (FBQ_PLANT == 1);
     Source s;
     s.codes = record + first * 512 + lane * 16;
-    s.scales = record + args.codes_bytes + group * group_bytes + (lane >> 2) * (group_bytes / 8);
-    s.zeros = record + args.codes_bytes + args.scales_bytes + group * 8 + (lane >> 2);
+    s.scales = record + args.codes_bytes + group * C::group_bytes;
+    s.zeros = record + args.codes_bytes + args.scales_bytes + group * 8;
     s.count = tile < args.tiles ? args.chunks - first : 0;
     return s;
 }
 
-template <class C>
-FBQ_DEVICE void load_codes(Held<C> &held, int i, const Source &from)
+// A lane fetches the vectors of codes that it alone will read.
+FBQ_DEVICE void fetch_codes(saddr stage, int i, const Source &from, int lane)
 {
-    ldg_stream_u32x4_if(held.codes[i], from.codes + i * 512, i < from.count);
+    copy_async16(stage + (u32)(i * 512 + lane * 16), from.codes + i * 512, i < from.count);
 }
 
+// Scales and zero points are read by the whole warp. Groups beyond the row become 0.
 template <class C>
-FBQ_DEVICE void load_scale(Held<C> &held, int slot, const Source &from)
+FBQ_DEVICE void fetch_scales(saddr stage, const Source &from, int lane)
 {
-    const bool on = slot * C::group_or_held < from.count * chunk_codes;
+    constexpr int vectors = C::slots * C::group_bytes / 16, per_group = C::group_bytes / 16;
+    const int left = from.count * chunk_codes;
+    if (lane < vectors)
+        copy_async16(stage + (u32)(C::stage_scales + lane * 16), from.scales + lane * 16,
+                     lane / per_group * C::group_or_held < left);
+    if (C::zero == zero_code && lane < C::slots)
+        copy_async8(stage + (u32)(C::stage_zeros + lane * 8), from.zeros + lane * 8,
+                    lane * C::group_or_held < left);
+}
+
+// ---- Arithmetic ----
+
+// Scales and zero points of rows g and g + 8 (upper, lower half of the operand).
+struct Affine {
+    float upper_scale, lower_scale, upper_zero, lower_zero;
+};
+
+template <class C>
+FBQ_DEVICE Affine read_affine(saddr stage, int slot, int lane)
+{
+    const u32 g = (u32)lane >> 2;
+    const saddr at = stage + (u32)(C::stage_scales + slot * C::group_bytes);
+    Affine v;
     if (C::zero == zero_f16) {
-        const u32x2 v = ldg_stream_u32x2_or_zero(from.scales + slot * 64, on);
-        held.scale[slot] = v.x;
-        held.zero[slot] = v.y;
+        const u32x2 words = lds_u32x2(at + g * 8);
+        f32x2_of_f16x2(words.x, v.upper_scale, v.lower_scale);
+        f32x2_of_f16x2(words.y, v.upper_zero, v.lower_zero);
     } else {
-        held.scale[slot] = ldg_stream_u32_or_zero(from.scales + slot * 32, on);
-        if (C::zero == zero_code)
-            held.zero[slot] = ldg_stream_u8_or_zero(from.zeros + slot * 8, on);
+        f32x2_of_f16x2(lds_u32(at + g * 4), v.upper_scale, v.lower_scale);
+        v.upper_zero = v.lower_zero = 8.0f;
+        if (C::zero == zero_code) {
+            const u32 codes = lds_u8(stage + (u32)(C::stage_zeros + slot * 8) + g);
+            v.upper_zero = f32_of_u32(codes & 15u);
+            v.lower_zero = f32_of_u32(codes >> 4);
+        }
     }
+    return v;
 }
 
+// Start a flush at minus everything that is not q: -sum(bias x) - z sum(x).
 template <class C>
-FBQ_DEVICE void load_all(Held<C> &held, const Source &from)
+FBQ_DEVICE void start_flush(float (&c)[4], saddr slice, int f, const Affine &v, int lane)
 {
-    FBQ_UNROLL
-    for (int i = 0; i < C::chunks; i++)
-        load_codes(held, i, from);
-    FBQ_UNROLL
-    for (int s = 0; s < C::slots; s++)
-        load_scale(held, s, from);
-}
-
-template <class C>
-FBQ_DEVICE void zero_points(u32 zero, float &upper, float &lower)
-{
-    if (C::zero == zero_none) {
-        upper = lower = 8.0f;
-    } else if (C::zero == zero_code) {
-        upper = f32_of_u32(zero & 15u);
-        lower = f32_of_u32(zero >> 4);
-    } else {
-        f32x2_of_f16x2(zero, upper, lower);
-    }
-}
-
-// Start a flush at minus everything that is not s * q: -sum(bias x) - z sum(x).
-template <class C>
-FBQ_DEVICE void start_flush(float (&c)[4], saddr corrections, int f, u32 zero, int lane)
-{
-    float upper, lower;
-    zero_points<C>(zero, upper, lower);
     if (C::columns == 1) {
         float bias, sum;
-        lds_f32x2(corrections + (u32)f * 8, bias, sum);
-        c[0] = fma(upper, sum, bias);
+        lds_f32x2(slice + (u32)f * 8, bias, sum);
+        c[0] = fma(v.upper_zero, sum, bias);
         c[1] = 0;
-        c[2] = fma(lower, sum, bias);
+        c[2] = fma(v.lower_zero, sum, bias);
         c[3] = 0;
     } else {
-        const f32x4 v = lds_f32x4(corrections + (u32)(f * C::columns + 2 * (lane & 3)) * 8);
-        c[0] = fma(upper, v.y, v.x);
-        c[1] = fma(upper, v.w, v.z);
-        c[2] = fma(lower, v.y, v.x);
-        c[3] = fma(lower, v.w, v.z);
+        const f32x4 w = lds_f32x4(slice + (u32)(f * C::columns + 2 * (lane & 3)) * 8);
+        c[0] = fma(v.upper_zero, w.y, w.x);
+        c[1] = fma(v.upper_zero, w.w, w.z);
+        c[2] = fma(v.lower_zero, w.y, w.x);
+        c[3] = fma(v.lower_zero, w.w, w.z);
     }
 }
 
-// y += the warp's chunks, and refill each register from `next` as soon as it is free.
 template <class C>
-FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &args, saddr slice,
+FBQ_DEVICE void end_flush(float (&y)[4], const float (&c)[4], const Affine &v)
+{
+    y[0] = fma(v.upper_scale, c[0], y[0]);
+    y[2] = fma(v.lower_scale, c[2], y[2]);
+    if (C::columns > 1) {
+        y[1] = fma(v.upper_scale, c[1], y[1]);
+        y[3] = fma(v.lower_scale, c[3], y[3]);
+    }
+}
+
+// y += a stage's codes times x, and fetch each chunk of `next` into the place just read. Flushes go
+// two at a time, so that one's tensor-core latency is the other's time.
+template <class C>
+FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, saddr stage, saddr slice,
                          const Source &next, int lane)
 {
+    constexpr int pairs = C::flushes > 1 ? 2 : 1, halves = C::flush / 32;
+    constexpr int per_chain = C::flushes / pairs;
     const saddr x = x_lane_address<C>(slice, lane, args.m);
-    float c[4];
-    FBQ_UNROLL
-    for (int h = 0; h < C::chunks * 2; h++) { // half-chunks of 32 codes
-        const int i = h / 2, f = h * 32 / C::flush, slot = f / C::flushes_per_slot;
-        if (h * 32 % C::flush == 0)
-            start_flush<C>(c, slice, f, held.zero[slot], lane);
-        const u32x4 b = x_fragment<C>(x, h);
-        Operand4 a = unpack4(h % 2 ? held.codes[i].z : held.codes[i].x);
-        mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
-        a = unpack4(h % 2 ? held.codes[i].w : held.codes[i].y);
-        mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
-        if (h % 2 == 1)
-            load_codes(held, i, next);
-        if ((h + 1) * 32 % C::flush == 0) {
-            float upper, lower;
-            f32x2_of_f16x2(held.scale[slot], upper, lower);
-            y[0] = fma(upper, c[0], y[0]);
-            y[2] = fma(lower, c[2], y[2]);
-            if (C::columns > 1) {
-                y[1] = fma(upper, c[1], y[1]);
-                y[3] = fma(lower, c[3], y[3]);
-            }
-            if ((f + 1) % C::flushes_per_slot == 0)
-                load_scale(held, slot, next);
+    FBQ_NO_UNROLL // small groups: unrolled rounds would all be loaded at once and spill
+    for (int round = 0; round < per_chain; round++) {
+        float c[pairs][4];
+        Affine v[pairs];
+        FBQ_UNROLL
+        for (int p = 0; p < pairs; p++) {
+            const int f = p * per_chain + round;
+            v[p] = read_affine<C>(stage, f / C::flushes_per_slot, lane);
+            start_flush<C>(c[p], slice, f, v[p], lane);
         }
+        FBQ_UNROLL
+        for (int j = 0; j < halves; j++) {
+            FBQ_UNROLL
+            for (int p = 0; p < pairs; p++) {
+                // a half-chunk: 32 codes of each row, half of a lane's vector
+                const int h = (p * per_chain + round) * halves + j, i = h / 2;
+                const u32x2 w = lds_u32x2(stage + (u32)(i * 512 + lane * 16 + h % 2 * 8));
+                const u32x4 b = x_fragment(x, h);
+                Operand4 a = unpack4(w.x);
+                mma_f16(c[p], a.a0, a.a1, a.a2, a.a3, b.x, b.y);
+                a = unpack4(w.y);
+                mma_f16(c[p], a.a0, a.a1, a.a2, a.a3, b.z, b.w);
+                if (h % 2 == 1 && next.count > 0)
+                    fetch_codes(stage, i, next, lane);
+            }
+        }
+        FBQ_UNROLL
+        for (int p = 0; p < pairs; p++)
+            end_flush<C>(y, c[p], v[p]);
     }
 }
 

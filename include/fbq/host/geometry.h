@@ -36,7 +36,7 @@ static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
     return (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->down.slices) * sizeof(float);
 }
 
-/* ---- Shared memory of fused: mirrors the constants of device/tile.cuh and device/branch.cuh ----
+/* ---- Shared memory of fused: repeats the constants of device/tile.cuh and device/branch.cuh ----
  */
 
 static inline int64_t fbq__fused_flush(int group, int chunks)
@@ -55,15 +55,32 @@ static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, in
     return m * row + (corrections + 15) / 16 * 16;
 }
 
-static inline int64_t fbq__fused_fixed_bytes(int64_t rank_tiles, const fbq_pick *pick, int64_t m)
+/* Codes, scales, zero points and a block of B of one warp and step. */
+static inline int64_t fbq__fused_stage_bytes(const fbq_layout *l, const fbq_pick *pick)
 {
-    return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4 + rank_tiles * (512 + 512 + 32);
+    int64_t held = pick->chunks * FBQ_CHUNK, group = l->format.group;
+    int64_t slots = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
+    int64_t zeros = l->format.zero == FBQ_ZERO_CODE ? (slots * 8 + 15) / 16 * 16 : 0;
+    return pick->chunks * 512 + slots * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) + zeros +
+           (l->rank_tiles ? 512 : 0);
+}
+
+/* Partial results, t and rings: all but x. */
+static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
+{
+    return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
+}
+
+static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
+{
+    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
+           pick->warps * pick->stages * fbq__fused_stage_bytes(l, pick);
 }
 
 /* Fewest bytes a block gets by with: x of one pass at a time. */
 static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__fused_fixed_bytes(l->rank_tiles, pick, m) +
+    return fbq__fused_fixed_bytes(l, pick, m) +
            pick->warps * fbq__fused_slice_bytes(l->format.group, pick, m);
 }
 
@@ -85,7 +102,7 @@ static inline int64_t fbq__fused_passes(const fbq_layout *l, const fbq_pick *pic
 static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                       int64_t m)
 {
-    return fbq__fused_fixed_bytes(l->rank_tiles, pick, m) +
+    return fbq__fused_fixed_bytes(l, pick, m) +
                fbq__fused_passes(l, pick) * pick->warps *
                    fbq__fused_slice_bytes(l->format.group, pick, m) <=
            fbq__fused_most_bytes(gpu, pick);
@@ -124,8 +141,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    int64_t rank_tiles = call->down ? l->rank_tiles : 0;
-    int64_t fixed = fbq__fused_fixed_bytes(rank_tiles, pick, call->m);
+    int64_t fixed = fbq__fused_fixed_bytes(l, pick, call->m);
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -149,9 +165,10 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->passes = (int)fbq__fused_passes(l, pick);
     args->x_vectors = fbq__vectors(call->x, args->x_stride);
     args->y_f32 = f->problem.y_type == FBQ_F32;
-    args->rank_tiles = (int)rank_tiles;
+    args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
-    args->smem_t = (int)(2 * pick->warps * FBQ_TILE * fbq__columns(call->m) * 4);
+    args->smem_t = (int)fbq__fused_results_bytes(pick, call->m);
+    args->smem_ring = args->smem_t + (int)(l->rank_tiles * (512 + 32));
     args->smem_x = (int)fixed;
     args->slice_bytes = (int)fbq__fused_slice_bytes(l->format.group, pick, call->m);
     args->resident = fbq__fused_resident(l, &f->gpu, pick, call->m);

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "geometry.h"
+#include "layout.h"
 
 static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
 
@@ -54,14 +55,9 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
     return FBQ_OK;
 }
 
-/* Registers that a thread of fused needs: a base, four a chunk, four a group (measured from ptxas;
- * the test of all legal picks holds it to that). */
-static int fbq__fused_registers(int group, int chunks)
-{
-    int held = chunks * FBQ_CHUNK;
-    int groups = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
-    return 40 + 4 * chunks + 4 * groups;
-}
+/* Registers that a thread of fused needs (measured from ptxas; the test of all picks holds it to
+ * that). */
+#define FBQ__FUSED_REGISTERS 64
 
 static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
                                      fbq_error *error)
@@ -89,14 +85,14 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
         return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
                          (int)pick->kernel, FBQ_KERNELS - 1);
     FBQ__TRY(fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error));
+    FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 8, error));
     int threads = pick->warps * 32 * pick->blocks_per_sm;
-    int registers = fbq__fused_registers(problem->format.group, pick->chunks);
-    int most_threads = gpu->registers_sm / registers;
+    int most_threads = gpu->registers_sm / FBQ__FUSED_REGISTERS;
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
-                         "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
-                         "multiprocessor holds %d such: lower blocks_per_sm, warps or chunks",
-                         threads, registers, most_threads);
+                         "pick.warps x blocks_per_sm is %d threads of %d registers; a "
+                         "multiprocessor holds %d such: lower blocks_per_sm or warps",
+                         threads, FBQ__FUSED_REGISTERS, most_threads);
     int64_t m = problem->m_max, least = fbq__fused_least_bytes(&l, pick, m);
     if (least > fbq__fused_most_bytes(gpu, pick))
         return fbq__fail(error, FBQ_ERR_PICK, 0,
@@ -134,13 +130,11 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
         p.warps = fbq__power_of_two_from(chunks, 8);
         p.chunks = fbq__power_of_two_from(fbq__ceil(chunks, p.warps), 4);
         p.blocks_per_sm = 1;
+        p.stages = 1;
     } else {
-        /* 64 KB in flight a multiprocessor; fewer where a group's scales need the registers or the
-         * branch's ranks the shared memory. */
         p.slices = 1;
-        p.chunks = problem->format.group == 32 ? 2 : 4;
-        if (problem->format.group == 64)
-            p.chunks = 2;
+        p.chunks = 4;
+        p.stages = 2;
         p.warps = fbq__power_of_two_from(fbq__ceil(l.chunks, p.chunks), 16);
         p.blocks_per_sm = 32 / p.warps < 16 ? 32 / p.warps : 16;
         /* x fetched once beats one more block that fetches it again for every tile */
