@@ -1,7 +1,6 @@
 /* fbquant.c: the descent, and which of its steps is kept.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _DEFAULT_SOURCE /* M_PI */
 #include "fbquant.h"
 
 #include <fbq/host/half.h>
@@ -9,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PI 3.14159265358979323846 /* M_PI is not in ISO C */
+
 /* Shorter memories than usual: the gradient's constant codes soon are not the real ones. */
 #define ADAM_FIRST 0.5
 #define ADAM_SECOND 0.99
-#define ADAM_EPSILON 1e-12 /* gradients are scaled to about 1 / sqrt(n k) and above */
+#define ADAM_EPSILON 1e-12 /* against 0 / 0 alone: where B starts at 0, so does the gradient of A \
+                            */
 
 /* A and B in one array, A first, so that an update is one loop. */
 typedef struct descent {
@@ -65,7 +67,7 @@ static double normal(uint64_t *state)
 {
     const double u = (double)((next(state) >> 11) + 1) / 9007199254740992.0;
     const double v = (double)(next(state) >> 11) / 9007199254740992.0;
-    return sqrt(-2 * log(u)) * cos(2 * M_PI * v);
+    return sqrt(-2 * log(u)) * cos(2 * PI * v);
 }
 
 static fbq_status begin(const calibrate_problem *p, const fbquant_options *o, double unit,
@@ -193,8 +195,7 @@ static fbq_status phase(fbquant_work *work, const calibrate_problem *p, const fb
     fbq_status status = look(work, p, o, first, d, report, error);
     for (int step = 0; step < steps && status == FBQ_OK; step++) {
         if (o->update == FBQUANT_ADAM)
-            adam(d, step, rate * 0.5 * (1 + cos(M_PI * step / steps)), scale->unit,
-                 scale->gradient);
+            adam(d, step, rate * 0.5 * (1 + cos(PI * step / steps)), scale->unit, scale->gradient);
         else
             plain(d, rate);
         status = look(work, p, o, first + step + 1, d, report, error);

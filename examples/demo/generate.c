@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define SIZE 576
-#define DIRECTIONS 48
+#define DIRECTIONS 192
 #define HELDOUT 4096
 
 static uint64_t bits(uint64_t *state)
@@ -33,14 +33,14 @@ static void fill_inputs(uint64_t *state, const float *directions, int64_t tokens
 {
     for (int64_t t = 0; t < tokens; t++, x += SIZE) {
         for (int i = 0; i < SIZE; i++)
-            x[i] = (float)(0.2 * normal(state));
+            x[i] = (float)normal(state);
         for (int j = 0; j < DIRECTIONS; j++) {
-            const float c = (float)(normal(state) / (1 + j)); /* variance falls as a power law */
+            const float c = (float)(2 * normal(state) / sqrt(1 + j)); /* variance falls as 1 / j */
             for (int i = 0; i < SIZE; i++)
                 x[i] += c * directions[j * SIZE + i];
         }
         for (int i = 7; i < SIZE; i += 96)
-            x[i] *= 12; /* outlier channels */
+            x[i] *= 8; /* outlier channels */
     }
 }
 

@@ -1,6 +1,7 @@
 /* main.c: fbq-demo, from a layer's weights and inputs to a table.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L /* isatty */
 #include "outcome.h"
 
 #include <fbq/host/half.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ROWS 8 /* of x in the kernel check: the most that a call takes */
 
@@ -23,6 +25,7 @@ typedef struct demo {
     double energy, heldout_energy; /* tr(W H W^T) */
     double *distance;              /* n x k */
     uint16_t x[ROWS * 16384];      /* held-out activations, fp16 */
+    int live;                      /* standard error is a terminal: show steps as they go by */
     fbq_error error;
 } demo;
 
@@ -95,7 +98,7 @@ static const char *const NAMES[METHODS] = {"RTN", "SVD of residual", "EoRA", "FB
 static void watch(void *user, const fbquant_state *state)
 {
     const demo *d = user;
-    if (state->step % 50 == 0)
+    if (d->live && state->step % 20 == 0)
         fprintf(stderr, "\r  step %d of %d ", state->step, d->arguments.steps);
 }
 
@@ -204,12 +207,12 @@ static int try_method(demo *d, const calibrate_problem *p, method which,
     packed bytes = {0};
     *o = (outcome){.method = NAMES[which], .bits = p->format.bits};
     o->promises_bound = which == RTN || which == FBQUANT || which == FBQUANT_FROM_EORA;
-    fprintf(stderr, "W%d %s ...\n", o->bits, o->method);
+    fprintf(stderr, "W%d %s ...%s", o->bits, o->method, d->live ? "\n" : "");
     const double start = seconds();
     if (calibrate(d, p, which, eora, layer) != FBQ_OK)
         return fail(d, o->method);
     o->seconds = seconds() - start;
-    fprintf(stderr, "\r  calibrated in %.1f s\n", o->seconds);
+    fprintf(stderr, "%s calibrated in %.1f s\n", d->live ? "\r " : "", o->seconds);
     int ok = packed_of(layer, &bytes, &d->error) == FBQ_OK ? 1 : fail(d, "packing");
     ok = ok && judge_losses(d, &bytes, o) && run_kernels(d, &bytes, o);
     packed_free(&bytes);
@@ -265,6 +268,7 @@ int main(int count, char **words)
         fprintf(stderr, "fbq-demo: no memory\n");
         return 1;
     }
+    d->live = isatty(STDERR_FILENO);
     const arguments_end end = arguments_read(count, words, &d->arguments);
     int status = end == ARGUMENTS_WRONG ? 2 : 0;
     if (end == ARGUMENTS_RUN)
