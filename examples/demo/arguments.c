@@ -35,6 +35,7 @@ static const char HELP[] =
     "Calibration\n"
     "  --tokens N      tokens to calibrate on (default 8192)\n"
     "  --steps N       steps of FBQuant (default 500)\n"
+    "  --seed N        of FBQuant's random start (default 1)\n"
     "  --rank N        rank of the sub-branch (default 16)\n"
     "  --group N       group size: 32, 64, 128, 256, or 0 for whole rows (default 64)\n"
     "\n"
@@ -48,15 +49,21 @@ static const char HELP[] =
     "must\n"
     "hold, or kernels too far from the reference; 2 the command line is wrong.\n";
 
-enum { MODEL = 256, TEXT, LAYER, TOKENS, STEPS, RANK, GROUP, CPU, JSON, VERSION };
+enum { MODEL = 256, TEXT, LAYER, TOKENS, STEPS, SEED, RANK, GROUP, CPU, JSON, VERSION };
 
-static const struct option OPTIONS[] = {
-    {"model", required_argument, NULL, MODEL}, {"text", required_argument, NULL, TEXT},
-    {"layer", required_argument, NULL, LAYER}, {"tokens", required_argument, NULL, TOKENS},
-    {"steps", required_argument, NULL, STEPS}, {"rank", required_argument, NULL, RANK},
-    {"group", required_argument, NULL, GROUP}, {"cpu", no_argument, NULL, CPU},
-    {"json", no_argument, NULL, JSON},         {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, VERSION},   {NULL, 0, NULL, 0}};
+static const struct option OPTIONS[] = {{"model", required_argument, NULL, MODEL},
+                                        {"text", required_argument, NULL, TEXT},
+                                        {"layer", required_argument, NULL, LAYER},
+                                        {"tokens", required_argument, NULL, TOKENS},
+                                        {"steps", required_argument, NULL, STEPS},
+                                        {"seed", required_argument, NULL, SEED},
+                                        {"rank", required_argument, NULL, RANK},
+                                        {"group", required_argument, NULL, GROUP},
+                                        {"cpu", no_argument, NULL, CPU},
+                                        {"json", no_argument, NULL, JSON},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {"version", no_argument, NULL, VERSION},
+                                        {NULL, 0, NULL, 0}};
 
 static int number(const char *name, const char *text, int least, int most, int *value)
 {
@@ -91,6 +98,8 @@ static int read_one(int option, const char *value, arguments *a)
         return number("tokens", value, 16, 1 << 20, &a->tokens);
     case STEPS:
         return number("steps", value, 0, 1000000, &a->steps);
+    case SEED:
+        return number("seed", value, 0, 1 << 30, &a->seed);
     case RANK:
         return number("rank", value, 1, 128, &a->rank);
     case GROUP:
@@ -112,7 +121,8 @@ static int read_one(int option, const char *value, arguments *a)
 
 arguments_end arguments_read(int count, char **words, arguments *a)
 {
-    *a = (arguments){.layer = "q", .tokens = 8192, .steps = 500, .rank = 16, .group = 64};
+    *a =
+        (arguments){.layer = "q", .tokens = 8192, .steps = 500, .seed = 1, .rank = 16, .group = 64};
     for (;;) {
         const int option = getopt_long(count, words, "h", OPTIONS, NULL);
         if (option == -1)

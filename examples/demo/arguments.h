@@ -11,6 +11,7 @@ typedef struct arguments {
     int tokens;        /* to calibrate on */
     int steps;         /* of FBQuant, both phases together */
     int rank;
+    int seed; /* of FBQuant's start */
     int group;
     int json, cpu;
 } arguments;

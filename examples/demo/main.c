@@ -107,7 +107,7 @@ static fbq_status calibrate(demo *d, const calibrate_problem *p, method which,
 {
     fbquant_options options = {.steps = (d->arguments.steps + 1) / 2,
                                .row_steps = d->arguments.steps / 2,
-                               .seed = 1,
+                               .seed = (uint64_t)d->arguments.seed,
                                .watch = watch,
                                .user = d};
     switch (which) {

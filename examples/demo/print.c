@@ -126,13 +126,13 @@ int print_json(const findings *f)
             return 0;
         }
     json_t *root = json_pack(
-        "{s:s, s:b, s:I, s:I, s:i, s:i, s:i, s:I, s:I, s:f, s:s, s:b, s:s, s:b, s:o}", "layer",
+        "{s:s, s:b, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:s, s:b, s:s, s:b, s:o}", "layer",
         s->description, "generated", s->generated, "outputs", (json_int_t)s->n, "inputs",
         (json_int_t)s->k, "group", f->arguments->group, "rank", f->arguments->rank, "steps",
-        f->arguments->steps, "calibration_tokens", (json_int_t)s->calibration_tokens,
-        "heldout_tokens", (json_int_t)s->heldout_tokens, "heldout_unseen", s->unseen, "device",
-        f->device, "gpu", f->on_gpu, "why_cpu", f->why_cpu, "good", findings_good(f), "results",
-        rows);
+        f->arguments->steps, "seed", f->arguments->seed, "calibration_tokens",
+        (json_int_t)s->calibration_tokens, "heldout_tokens", (json_int_t)s->heldout_tokens,
+        "heldout_unseen", s->unseen, "device", f->device, "gpu", f->on_gpu, "why_cpu", f->why_cpu,
+        "good", findings_good(f), "results", rows);
     if (root == NULL)
         return 0;
     const int done = json_dumpf(root, stdout, JSON_INDENT(2)) == 0;
