@@ -35,7 +35,7 @@ static const char HELP[] =
     "Calibration\n"
     "  --tokens N      tokens to calibrate on (default 8192)\n"
     "  --steps N       steps of FBQuant (default 500)\n"
-    "  --seed N        of FBQuant's random start (default 1)\n"
+    "  --seed N        of FBQuant's random start (default 2)\n"
     "  --rank N        rank of the sub-branch (default 16)\n"
     "  --group N       group size: 32, 64, 128, 256, or 0 for whole rows (default 64)\n"
     "\n"
@@ -122,7 +122,7 @@ static int read_one(int option, const char *value, arguments *a)
 arguments_end arguments_read(int count, char **words, arguments *a)
 {
     *a =
-        (arguments){.layer = "q", .tokens = 8192, .steps = 500, .seed = 1, .rank = 16, .group = 64};
+        (arguments){.layer = "q", .tokens = 8192, .steps = 500, .seed = 2, .rank = 16, .group = 64};
     for (;;) {
         const int option = getopt_long(count, words, "h", OPTIONS, NULL);
         if (option == -1)
