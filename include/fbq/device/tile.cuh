@@ -274,30 +274,39 @@ FBQ_DEVICE void end_flush(float (&y)[4], const float (&c)[4], u32 scale)
     }
 }
 
-// y += the held codes times x, refilling each register from `next`.
+// y += the held codes times x, refilling each register from `next`. x is read one chunk ahead.
 template <class C>
 FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &args, saddr slice,
                          const Source &next, int lane)
 {
     const saddr x = x_lane_address<C>(slice, lane, args.m);
+    u32x4 b[2] = {x_fragment(x, 0), x_fragment(x, 1)};
     float c[4];
     FBQ_UNROLL
-    for (int h = 0; h < C::chunks * 2; h++) { // half-chunks of 32 codes
-        const int i = h / 2, f = h * 32 / C::flush, slot = f / C::flushes_per_slot;
-        if (h * 32 % C::flush == 0)
-            start_flush<C>(c, slice, f, held.zero[slot], lane);
-        const u32x4 b = x_fragment(x, h);
-        Operand4 a = unpack4(h % 2 ? held.codes[i].z : held.codes[i].x);
-        mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
-        a = unpack4(h % 2 ? held.codes[i].w : held.codes[i].y);
-        mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
-        if (h % 2 == 1)
-            load_codes(held, i, next);
-        if ((h + 1) * 32 % C::flush == 0) {
-            end_flush<C>(y, c, held.scale[slot]);
-            if ((f + 1) % C::flushes_per_slot == 0)
-                load_scale(held, slot, next);
+    for (int i = 0; i < C::chunks; i++) {
+        u32x4 ahead[2] = {b[0], b[1]};
+        if (i + 1 < C::chunks) {
+            ahead[0] = x_fragment(x, 2 * i + 2);
+            ahead[1] = x_fragment(x, 2 * i + 3);
         }
+        FBQ_UNROLL
+        for (int half = 0; half < 2; half++) { // 32 codes of each row, two tensor-core steps
+            const int h = 2 * i + half, f = h * 32 / C::flush, slot = f / C::flushes_per_slot;
+            if (h * 32 % C::flush == 0)
+                start_flush<C>(c, slice, f, held.zero[slot], lane);
+            Operand4 a = unpack4(half ? held.codes[i].z : held.codes[i].x);
+            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b[half].x, b[half].y);
+            a = unpack4(half ? held.codes[i].w : held.codes[i].y);
+            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b[half].z, b[half].w);
+            if ((h + 1) * 32 % C::flush == 0) {
+                end_flush<C>(y, c, held.scale[slot]);
+                if ((f + 1) % C::flushes_per_slot == 0)
+                    load_scale(held, slot, next);
+            }
+        }
+        load_codes(held, i, next);
+        b[0] = ahead[0];
+        b[1] = ahead[1];
     }
 }
 
