@@ -81,8 +81,8 @@ const char *fbq_status_string(fbq_status status);
  * The packed layout: size query, pack, unpack (host memory only)
  *
  * A layer has three packed parts, so that a sub-branch can be swapped or dropped without touching
- * the codes: weights (codes, scales, zero points), down (A) and up (B). Each starts with a header of
- * FBQ_HEADER_BYTES that names the layout's version, the part, the format and the shape. Copy the
+ * the codes: weights (codes, scales, zero points), down (A) and up (B). Each starts with a header
+ * of FBQ_HEADER_BYTES that names the layout's version, the part, the format and the shape. Copy the
  * whole part to the GPU as it is, to an address aligned to FBQ_ALIGN.
  * --------------------------------------------------------------------------------------------- */
 
@@ -172,11 +172,11 @@ typedef struct fbq_problem {
 /* What a pick depends on of a GPU. */
 typedef struct fbq_gpu {
     char name[64];
-    int capability;     /* major * 10 + minor: 80, 86, 89, 90, 100, 120 */
-    int sms;            /* streaming multiprocessors */
-    int shared_block;   /* most shared memory a block may opt in to, bytes */
-    int shared_sm;      /* shared memory of a multiprocessor, bytes */
-    int registers_sm;   /* 32-bit registers of a multiprocessor */
+    int capability;   /* major * 10 + minor: 80, 86, 89, 90, 100, 120 */
+    int sms;          /* streaming multiprocessors */
+    int shared_block; /* most shared memory a block may opt in to, bytes */
+    int shared_sm;    /* shared memory of a multiprocessor, bytes */
+    int registers_sm; /* 32-bit registers of a multiprocessor */
 } fbq_gpu;
 
 /* The one legality predicate: would this pick run this problem on this GPU? */
@@ -196,8 +196,8 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
  * Compiling (NVRTC; needs no GPU)
  * --------------------------------------------------------------------------------------------- */
 
-/* Compile one kernel for a pick. `capability` as in fbq_gpu gives a cubin; with `ptx` not 0 it gives
- * PTX text of that virtual architecture instead. *image is released with fbq_free. */
+/* Compile one kernel for a pick. `capability` as in fbq_gpu gives a cubin; with `ptx` not 0 it
+ * gives PTX text of that virtual architecture instead. *image is released with fbq_free. */
 fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
                        const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error);
 
@@ -212,12 +212,12 @@ typedef struct fbq_context fbq_context; /* one GPU; NVRTC and the driver, opened
 typedef struct fbq_plan fbq_plan;       /* one problem, compiled and loaded */
 
 typedef struct fbq_options {
-    int device;                 /* ordinal as the driver counts, default 0 */
-    int ptx;                    /* not 0: compile PTX for this capability and let the driver
-                                 * assemble it (80 runs the sm_80 code on a newer GPU); 0: a cubin
-                                 * for the GPU at hand */
-    const char *cuda_library;   /* NULL: libcuda.so.1 */
-    const char *nvrtc_library;  /* NULL: libnvrtc.so and its versioned names, newest first */
+    int device;                /* ordinal as the driver counts, default 0 */
+    int ptx;                   /* not 0: compile PTX for this capability and let the driver
+                                * assemble it (80 runs the sm_80 code on a newer GPU); 0: a cubin
+                                * for the GPU at hand */
+    const char *cuda_library;  /* NULL: libcuda.so.1 */
+    const char *nvrtc_library; /* NULL: libnvrtc.so and its versioned names, newest first */
 } fbq_options;
 
 /* Open the driver and NVRTC. options may be NULL for defaults. Thread-safe; needs no current

@@ -19,10 +19,10 @@ typedef enum fbq_kernel {
 #define FBQ_KERNELS 2
 
 /*      field          what it chooses */
-#define FBQ_PICK_FIELDS(X)                                                                         \
-    X(warps)         /* warps of a block; each takes its own slice of K */                         \
-    X(chunks)        /* 64-code chunks that a warp keeps in flight */                              \
-    X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */   \
+#define FBQ_PICK_FIELDS(X)                                                                       \
+    X(warps)         /* warps of a block; each takes its own slice of K */                       \
+    X(chunks)        /* 64-code chunks that a warp keeps in flight */                            \
+    X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */ \
     X(slices)        /* down: slices of K, each one partial sum of t */
 
 typedef struct fbq_pick {

@@ -74,7 +74,8 @@ typedef struct fbq_error {
 
 /* ---- The packed layout (docs/layout.md) ---- */
 
-/* Rows of a tile: the 16 rows of one tensor-core operand. Weights, A and B are cut into such tiles. */
+/* Rows of a tile: the 16 rows of one tensor-core operand. Weights, A and B are cut into such tiles.
+ */
 #define FBQ_TILE 16
 /* Codes along K that one warp takes as a unit: four tensor-core steps of 16. */
 #define FBQ_CHUNK 64
@@ -88,22 +89,23 @@ typedef struct fbq_error {
 typedef struct fbq_layout {
     fbq_format format;
     fbq_shape shape;
-    int64_t n;            /* logical rows, all segments */
-    int64_t tiles;        /* 16-row tiles, all segments; no tile crosses a segment */
-    int64_t chunks;       /* ceil(k / 64) */
-    int64_t groups;       /* groups of a row */
-    int64_t group_size;   /* logical codes in a group; k for FBQ_GROUP_ROW */
-    int64_t rank_tiles;   /* 16-row tiles of A, all segments, each segment padded to whole tiles */
-    int64_t codes_bytes;  /* codes of one tile */
-    int64_t scales_bytes; /* scales of one tile, with fp16 zero points where there are any */
-    int64_t zeros_bytes;  /* integer zero points of one tile */
-    int64_t record_bytes; /* stride from tile to tile: a multiple of FBQ_ALIGN */
+    int64_t n;             /* logical rows, all segments */
+    int64_t tiles;         /* 16-row tiles, all segments; no tile crosses a segment */
+    int64_t chunks;        /* ceil(k / 64) */
+    int64_t groups;        /* groups of a row */
+    int64_t groups_padded; /* groups that have scales stored: also those of the padded chunks */
+    int64_t group_size;    /* logical codes in a group; k for FBQ_GROUP_ROW */
+    int64_t rank_tiles;    /* 16-row tiles of A, all segments, each segment padded to whole tiles */
+    int64_t codes_bytes;   /* codes of one tile */
+    int64_t scales_bytes;  /* scales of one tile, with fp16 zero points where there are any */
+    int64_t zeros_bytes;   /* integer zero points of one tile */
+    int64_t record_bytes;  /* stride from tile to tile: a multiple of FBQ_ALIGN */
     int64_t tile_first[FBQ_MAX_SEGMENTS + 1]; /* first tile of each segment */
     int64_t rank_first[FBQ_MAX_SEGMENTS + 1]; /* first 16-row tile of A of each segment */
     int64_t up_first[FBQ_MAX_SEGMENTS + 1];   /* first 16x16 block of B of each segment */
-    size_t weights_bytes; /* whole part: header and tile records */
-    size_t down_bytes;    /* whole part A; 0 when every rank is 0 */
-    size_t up_bytes;      /* whole part B; 0 when every rank is 0 */
+    size_t weights_bytes;                     /* whole part: header and tile records */
+    size_t down_bytes;                        /* whole part A; 0 when every rank is 0 */
+    size_t up_bytes;                          /* whole part B; 0 when every rank is 0 */
 } fbq_layout;
 
 #endif /* FBQ_TYPES_H */

@@ -281,9 +281,9 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
 
 // c[16x8] += a[16x16] . b[16x8], fp16 inputs, fp32 accumulators.
 // Lane (g = lane / 4, t = lane % 4) holds
-//   a0 (row g,   k 2t 2t+1)   a1 (row g+8, k 2t 2t+1)   a2 (row g, k 2t+8 2t+9)   a3 (row g+8, same)
-//   b0 (k 2t 2t+1, column g)  b1 (k 2t+8 2t+9, column g)
-//   c0 c1 (row g, columns 2t 2t+1)   c2 c3 (row g+8, columns 2t 2t+1)
+//   a0 (row g,   k 2t 2t+1)   a1 (row g+8, k 2t 2t+1)   a2 (row g, k 2t+8 2t+9)   a3 (row g+8,
+//   same) b0 (k 2t 2t+1, column g)  b1 (k 2t+8 2t+9, column g) c0 c1 (row g, columns 2t 2t+1)   c2
+//   c3 (row g+8, columns 2t 2t+1)
 FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "

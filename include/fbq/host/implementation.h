@@ -1,0 +1,16 @@
+/* fbq/host/implementation.h: the whole implementation, pulled in by FBQ_IMPLEMENTATION.
+ *
+ * Each room includes what it needs, so the order below is for the reader: from pure functions of
+ * bytes to the ones that talk to a GPU.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_HOST_IMPLEMENTATION_H
+#define FBQ_HOST_IMPLEMENTATION_H
+
+#include "error.h"
+#include "half.h"
+#include "layout.h"
+#include "pack.h"
+#include "reference.h"
+
+#endif /* FBQ_HOST_IMPLEMENTATION_H */

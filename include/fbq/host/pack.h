@@ -1,0 +1,377 @@
+/* fbq/host/pack.h: codes, scales, zero points and factors into their packed parts, and back.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_HOST_PACK_H
+#define FBQ_HOST_PACK_H
+
+#include "error.h"
+#include "half.h"
+#include "layout.h"
+
+/* All places of a span, so that the arithmetic of a place is not repeated for every code. */
+typedef struct fbq__span_places {
+    int chunks; /* chunks of the span the table was made for; 0: none yet */
+    fbq__place at[FBQ_TILE][4 * FBQ_CHUNK];
+} fbq__span_places;
+
+static void fbq__places_for(fbq__span_places *places, int bits, int chunks)
+{
+    if (places->chunks == chunks)
+        return;
+    places->chunks = chunks;
+    for (int row = 0; row < FBQ_TILE; row++)
+        for (int k = 0; k < chunks * FBQ_CHUNK; k++)
+            places->at[row][k] = fbq__place_of(bits, chunks, k / FBQ_CHUNK, row, k % FBQ_CHUNK);
+}
+
+static void fbq__word_store(uint8_t *at, uint32_t word)
+{
+    for (int b = 0; b < 4; b++)
+        at[b] = (uint8_t)(word >> 8 * b);
+}
+
+static uint32_t fbq__word_load(const uint8_t *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static uint32_t fbq__rotate(uint32_t word, int left)
+{
+    return left ? word << left | word >> (32 - left) : word;
+}
+
+static void fbq__code_put(uint32_t *span, fbq__place p, int bits, uint32_t q)
+{
+    if (p.complemented)
+        q = (1u << bits) - 1 - q;
+    if (p.spare)
+        for (int b = 0; b < bits; b++)
+            span[p.word[b]] |= (q >> b & 1u) << p.shift;
+    else
+        span[p.word[0]] |= fbq__rotate(q, p.shift);
+}
+
+static uint32_t fbq__code_get(const uint32_t *span, fbq__place p, int bits)
+{
+    uint32_t q = 0;
+    if (p.spare)
+        for (int b = 0; b < bits; b++)
+            q |= (span[p.word[b]] >> p.shift & 1u) << b;
+    else
+        q = fbq__rotate(span[p.word[0]], (32 - p.shift) & 31) & ((1u << bits) - 1);
+    return p.complemented ? (1u << bits) - 1 - q : q;
+}
+
+/* Words of the largest span: 3 bits, 4 chunks, 32 lanes. */
+#define FBQ__SPAN_WORDS (4 * 3 * 32)
+
+static void fbq__half_store(uint8_t *at, uint16_t word)
+{
+    at[0] = (uint8_t)word;
+    at[1] = (uint8_t)(word >> 8);
+}
+
+static uint16_t fbq__half_load(const uint8_t *at)
+{
+    return (uint16_t)(at[0] | at[1] << 8);
+}
+
+/* Logical rows of a tile: the first one among all N, and how many there are. */
+static int fbq__tile_rows(const fbq_layout *l, int64_t tile, int64_t *first_row)
+{
+    int64_t row = 0;
+    int s = 0;
+    while (tile >= l->tile_first[s + 1])
+        row += l->shape.segment[s++].n;
+    tile -= l->tile_first[s];
+    *first_row = row + tile * FBQ_TILE;
+    return (int)(l->shape.segment[s].n - tile * FBQ_TILE < FBQ_TILE
+                     ? l->shape.segment[s].n - tile * FBQ_TILE
+                     : FBQ_TILE);
+}
+
+static fbq_status fbq__layout_check(const fbq_layout *layout, fbq_error *error)
+{
+    fbq_layout again;
+    FBQ__TRY(fbq_layout_of(&layout->format, &layout->shape, &again, error));
+    if (again.weights_bytes != layout->weights_bytes || again.down_bytes != layout->down_bytes ||
+        again.up_bytes != layout->up_bytes)
+        return fbq__fail(error, FBQ_ERR_SIZE, 0,
+                         "layout's sizes disagree with its format and shape: fill it by "
+                         "fbq_layout_of and leave it as it is");
+    return FBQ_OK;
+}
+
+static fbq_status fbq__bytes_check(const char *what, size_t bytes, size_t need, fbq_error *error)
+{
+    if (bytes < need)
+        return fbq__fail(error, FBQ_ERR_BUFFER, 0,
+                         "%s: `packed` has %zu bytes; the layout wants %zu", what, bytes, need);
+    return FBQ_OK;
+}
+
+fbq_status fbq_pack_weights(const fbq_layout *layout, const uint8_t *codes, const uint16_t *scales,
+                            const void *zeros, void *packed, size_t bytes, fbq_error *error)
+{
+    fbq__span_places *places;
+    fbq_status status = FBQ_OK;
+    FBQ__NOT_NULL(layout, error);
+    FBQ__NOT_NULL(codes, error);
+    FBQ__NOT_NULL(scales, error);
+    FBQ__NOT_NULL(packed, error);
+    FBQ__TRY(fbq__layout_check(layout, error));
+    FBQ__TRY(fbq__bytes_check("fbq_pack_weights", bytes, layout->weights_bytes, error));
+    if ((zeros == NULL) != (layout->format.zero == FBQ_ZERO_NONE))
+        return fbq__fail(error, FBQ_ERR_NULL, 0,
+                         "zeros is %s although format.zero is %d: give zero points exactly when "
+                         "the format stores them",
+                         zeros ? "given" : "NULL", (int)layout->format.zero);
+    places = (fbq__span_places *)FBQ_MALLOC(sizeof *places);
+    if (!places)
+        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
+                         sizeof *places);
+    places->chunks = 0;
+
+    const int bits = layout->format.bits;
+    const int64_t k_total = layout->shape.k, groups = layout->groups;
+    memset(packed, 0, layout->weights_bytes);
+    fbq__header_write(layout, FBQ_PART_WEIGHTS, packed);
+    for (int64_t tile = 0; tile < layout->tiles && status == FBQ_OK; tile++) {
+        uint8_t *record = (uint8_t *)packed + FBQ_HEADER_BYTES + tile * layout->record_bytes;
+        int64_t first_row;
+        int rows = fbq__tile_rows(layout, tile, &first_row), chunks;
+        for (int64_t chunk = 0; chunk < layout->chunks && status == FBQ_OK; chunk += chunks) {
+            uint32_t span[FBQ__SPAN_WORDS] = {0};
+            uint8_t *at = record + chunk * FBQ_CHUNK * FBQ_TILE * bits / 8;
+            fbq__span_of(layout, chunk, &chunks);
+            fbq__places_for(places, bits, chunks);
+            for (int row = 0; row < FBQ_TILE; row++)
+                for (int i = 0; i < chunks * FBQ_CHUNK; i++) {
+                    int64_t k = chunk * FBQ_CHUNK + i;
+                    uint32_t q = 0;
+                    if (row < rows && k < k_total)
+                        q = codes[(first_row + row) * k_total + k];
+                    if (q >> bits) {
+                        status = fbq__fail(
+                            error, FBQ_ERR_CODE, 0, "codes[%lld][%lld] is %u; expected below %u",
+                            (long long)(first_row + row), (long long)k, q, 1u << bits);
+                        q = 0;
+                    }
+                    fbq__code_put(span, places->at[row][i], bits, q);
+                }
+            for (int w = 0; w < chunks * bits * 32; w++)
+                fbq__word_store(at + 4 * w, span[w]);
+        }
+        for (int row = 0; row < rows && status == FBQ_OK; row++)
+            for (int64_t g = 0; g < groups; g++) {
+                int64_t from = (first_row + row) * groups + g;
+                fbq__half_store(record + fbq__scale_offset(layout, g, row), scales[from]);
+                if (layout->format.zero == FBQ_ZERO_F16)
+                    fbq__half_store(record + fbq__zero_f16_offset(layout, g, row),
+                                    ((const uint16_t *)zeros)[from]);
+                if (layout->format.zero == FBQ_ZERO_CODE) {
+                    unsigned z = ((const uint8_t *)zeros)[from];
+                    if (z >> bits)
+                        status = fbq__fail(
+                            error, FBQ_ERR_CODE, 0, "zeros[%lld][%lld] is %u; expected below %u",
+                            (long long)(first_row + row), (long long)g, z, 1u << bits);
+                    else
+                        record[fbq__zero_code_offset(layout, g, row)] |=
+                            (uint8_t)(z << (row >> 3) * 4);
+                }
+            }
+    }
+    FBQ_FREE(places);
+    return status;
+}
+
+static fbq_status fbq__part_open(const void *packed, size_t bytes, fbq_part want, const char *name,
+                                 fbq_layout *layout, fbq_error *error)
+{
+    fbq_part part;
+    FBQ__TRY(fbq_layout_read(packed, bytes, &part, layout, error));
+    if (part != want)
+        return fbq__fail(error, FBQ_ERR_PACKED, 0, "%s is packed part %d; expected part %d", name,
+                         (int)part, (int)want);
+    return FBQ_OK;
+}
+
+fbq_status fbq_unpack_weights(const void *packed, size_t bytes, uint8_t *codes, uint16_t *scales,
+                              void *zeros, fbq_error *error)
+{
+    fbq_layout l;
+    fbq__span_places *places;
+    FBQ__TRY(fbq__part_open(packed, bytes, FBQ_PART_WEIGHTS, "packed", &l, error));
+    places = (fbq__span_places *)FBQ_MALLOC(sizeof *places);
+    if (!places)
+        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
+                         sizeof *places);
+    places->chunks = 0;
+    for (int64_t tile = 0; tile < l.tiles; tile++) {
+        const uint8_t *record = (const uint8_t *)packed + FBQ_HEADER_BYTES + tile * l.record_bytes;
+        int64_t first_row;
+        int rows = fbq__tile_rows(&l, tile, &first_row), chunks, bits = l.format.bits;
+        for (int64_t chunk = 0; codes && chunk < l.chunks; chunk += chunks) {
+            uint32_t span[FBQ__SPAN_WORDS];
+            const uint8_t *at = record + chunk * FBQ_CHUNK * FBQ_TILE * bits / 8;
+            fbq__span_of(&l, chunk, &chunks);
+            fbq__places_for(places, bits, chunks);
+            for (int w = 0; w < chunks * bits * 32; w++)
+                span[w] = fbq__word_load(at + 4 * w);
+            for (int row = 0; row < rows; row++)
+                for (int i = 0; i < chunks * FBQ_CHUNK; i++) {
+                    int64_t k = chunk * FBQ_CHUNK + i;
+                    if (k < l.shape.k)
+                        codes[(first_row + row) * l.shape.k + k] =
+                            (uint8_t)fbq__code_get(span, places->at[row][i], bits);
+                }
+        }
+        for (int row = 0; row < rows; row++)
+            for (int64_t g = 0; g < l.groups; g++) {
+                int64_t to = (first_row + row) * l.groups + g;
+                if (scales)
+                    scales[to] = fbq__half_load(record + fbq__scale_offset(&l, g, row));
+                if (zeros && l.format.zero == FBQ_ZERO_F16)
+                    ((uint16_t *)zeros)[to] =
+                        fbq__half_load(record + fbq__zero_f16_offset(&l, g, row));
+                if (zeros && l.format.zero == FBQ_ZERO_CODE)
+                    ((uint8_t *)zeros)[to] =
+                        record[fbq__zero_code_offset(&l, g, row)] >> (row >> 3) * 4 & 15;
+            }
+    }
+    FBQ_FREE(places);
+    return FBQ_OK;
+}
+
+static fbq_status fbq__branch_check(const fbq_layout *layout, fbq_error *error)
+{
+    FBQ__TRY(fbq__layout_check(layout, error));
+    if (layout->rank_tiles == 0)
+        return fbq__fail(error, FBQ_ERR_RANK, 0,
+                         "every segment's r is 0; expected a rank above 0: a layer without a "
+                         "sub-branch has no factors to pack");
+    return FBQ_OK;
+}
+
+/* Walk A's logical rows: stacked row -> tile of A and row in it. */
+static int64_t fbq__rank_rows(const fbq_layout *l)
+{
+    int64_t rows = 0;
+    for (int s = 0; s < l->shape.segments; s++)
+        rows += l->shape.segment[s].r;
+    return rows;
+}
+
+static int64_t fbq__rank_tile_of(const fbq_layout *l, int64_t stacked, int *row)
+{
+    int s = 0;
+    while (stacked >= l->shape.segment[s].r)
+        stacked -= l->shape.segment[s++].r;
+    *row = (int)(stacked % FBQ_TILE);
+    return l->rank_first[s] + stacked / FBQ_TILE;
+}
+
+fbq_status fbq_pack_down(const fbq_layout *layout, const uint16_t *a, void *packed, size_t bytes,
+                         fbq_error *error)
+{
+    FBQ__NOT_NULL(layout, error);
+    FBQ__NOT_NULL(a, error);
+    FBQ__NOT_NULL(packed, error);
+    FBQ__TRY(fbq__branch_check(layout, error));
+    FBQ__TRY(fbq__bytes_check("fbq_pack_down", bytes, layout->down_bytes, error));
+    memset(packed, 0, layout->down_bytes);
+    fbq__header_write(layout, FBQ_PART_DOWN, packed);
+    uint8_t *blocks = (uint8_t *)packed + FBQ_HEADER_BYTES;
+    for (int64_t i = 0, rows = fbq__rank_rows(layout); i < rows; i++) {
+        int row;
+        int64_t tile = fbq__rank_tile_of(layout, i, &row);
+        for (int64_t k = 0; k < layout->shape.k; k++)
+            fbq__half_store(blocks + 2 * fbq__down_word(layout, tile, row, k),
+                            a[i * layout->shape.k + k]);
+    }
+    return FBQ_OK;
+}
+
+fbq_status fbq_unpack_down(const void *packed, size_t bytes, uint16_t *a, fbq_error *error)
+{
+    fbq_layout l;
+    FBQ__NOT_NULL(a, error);
+    FBQ__TRY(fbq__part_open(packed, bytes, FBQ_PART_DOWN, "packed", &l, error));
+    const uint8_t *blocks = (const uint8_t *)packed + FBQ_HEADER_BYTES;
+    for (int64_t i = 0, rows = fbq__rank_rows(&l); i < rows; i++) {
+        int row;
+        int64_t tile = fbq__rank_tile_of(&l, i, &row);
+        for (int64_t k = 0; k < l.shape.k; k++)
+            a[i * l.shape.k + k] = fbq__half_load(blocks + 2 * fbq__down_word(&l, tile, row, k));
+    }
+    return FBQ_OK;
+}
+
+/* Visit every logical word of B: its place in the part, and in the caller's N x stride matrix. */
+typedef void (*fbq__up_visit)(uint8_t *block_word, uint16_t *b);
+
+static void fbq__up_walk(const fbq_layout *l, uint8_t *blocks, uint16_t *b, int64_t stride,
+                         fbq__up_visit visit)
+{
+    int64_t n0 = 0;
+    for (int s = 0; s < l->shape.segments; n0 += l->shape.segment[s++].n) {
+        int64_t r = l->shape.segment[s].r, rank_blocks = fbq__ceil(r, FBQ_TILE);
+        for (int64_t i = 0; i < l->shape.segment[s].n; i++)
+            for (int64_t j = 0; j < r; j++) {
+                int64_t block = l->up_first[s] + i / FBQ_TILE * rank_blocks + j / FBQ_TILE;
+                int64_t word = fbq__up_word(block, (int)(i % FBQ_TILE), (int)(j % FBQ_TILE));
+                visit(blocks + 2 * word, b + (n0 + i) * stride + j);
+            }
+    }
+}
+
+static void fbq__up_store(uint8_t *block_word, uint16_t *b)
+{
+    fbq__half_store(block_word, *b);
+}
+
+static void fbq__up_load(uint8_t *block_word, uint16_t *b)
+{
+    *b = fbq__half_load(block_word);
+}
+
+static fbq_status fbq__up_stride_check(const fbq_layout *l, int64_t stride, fbq_error *error)
+{
+    for (int s = 0; s < l->shape.segments; s++)
+        if (stride < l->shape.segment[s].r)
+            return fbq__fail(error, FBQ_ERR_RANK, 0,
+                             "stride is %lld; segment %d has rank %lld: expected at least that",
+                             (long long)stride, s, (long long)l->shape.segment[s].r);
+    return FBQ_OK;
+}
+
+fbq_status fbq_pack_up(const fbq_layout *layout, const uint16_t *b, int64_t stride, void *packed,
+                       size_t bytes, fbq_error *error)
+{
+    FBQ__NOT_NULL(layout, error);
+    FBQ__NOT_NULL(b, error);
+    FBQ__NOT_NULL(packed, error);
+    FBQ__TRY(fbq__branch_check(layout, error));
+    FBQ__TRY(fbq__up_stride_check(layout, stride, error));
+    FBQ__TRY(fbq__bytes_check("fbq_pack_up", bytes, layout->up_bytes, error));
+    memset(packed, 0, layout->up_bytes);
+    fbq__header_write(layout, FBQ_PART_UP, packed);
+    /* the store visitor only reads b */
+    fbq__up_walk(layout, (uint8_t *)packed + FBQ_HEADER_BYTES, (uint16_t *)(uintptr_t)b, stride,
+                 fbq__up_store);
+    return FBQ_OK;
+}
+
+fbq_status fbq_unpack_up(const void *packed, size_t bytes, uint16_t *b, int64_t stride,
+                         fbq_error *error)
+{
+    fbq_layout l;
+    FBQ__NOT_NULL(b, error);
+    FBQ__TRY(fbq__part_open(packed, bytes, FBQ_PART_UP, "packed", &l, error));
+    FBQ__TRY(fbq__up_stride_check(&l, stride, error));
+    /* the load visitor only reads the part */
+    fbq__up_walk(&l, (uint8_t *)(uintptr_t)packed + FBQ_HEADER_BYTES, b, stride, fbq__up_load);
+    return FBQ_OK;
+}
+
+#endif /* FBQ_HOST_PACK_H */
