@@ -57,11 +57,14 @@ typedef struct fbq_shape {
 /* A shape of one segment: n x k with a sub-branch of rank r. */
 static inline fbq_shape fbq_shape_of(int64_t n, int64_t k, int64_t r)
 {
-    fbq_shape shape = {0};
+    fbq_shape shape;
+    int i;
     shape.k = k;
     shape.segments = 1;
-    shape.segment[0].n = n;
-    shape.segment[0].r = r;
+    for (i = 0; i < FBQ_MAX_SEGMENTS; i++) { /* "= {0}" is a warning in C++ */
+        shape.segment[i].n = i == 0 ? n : 0;
+        shape.segment[i].r = i == 0 ? r : 0;
+    }
     return shape;
 }
 

@@ -263,6 +263,19 @@ FBQ_DEVICE float f32_of_f16(u32 low16)
     asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"((u16)low16));
     return v;
 }
+// Both halves of a register.
+FBQ_DEVICE void f32x2_of_f16x2(u32 v, float &low, float &high)
+{
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}"
+        : "=f"(low), "=f"(high)
+        : "r"(v));
+}
+FBQ_DEVICE float f32_of_u32(u32 v)
+{
+    float f;
+    asm("cvt.rn.f32.u32 %0, %1;" : "=f"(f) : "r"(v));
+    return f;
+}
 FBQ_DEVICE u32 f16_of_f32(float v)
 {
     u16 h;

@@ -1,0 +1,54 @@
+// fbq/device/args.cuh: the kernels' arguments, plain C as well as CUDA, so that host and device
+// read one declaration. Sizes are what host/run.h fills in; nothing here is checked again on the
+// GPU.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_ARGS_CUH
+#define FBQ_DEVICE_ARGS_CUH
+
+// down: t[slice][row of x][rank] = sum over the slice's k of x . A^T. Grid: rank_tiles x slices.
+typedef struct fbq_down_args {
+    const void *x;      // m x k words
+    const void *blocks; // A behind its header
+    float *t;           // slices x m x (rank_tiles * 16)
+    long long x_stride; // words
+    int m;
+    int k;
+    int chunks;           // of 64 k
+    int chunks_per_slice; // the last slice may have fewer
+    int rank_tiles;
+    int x_vectors; // x rows begin on 16 bytes
+} fbq_down_args;
+
+// fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number of blocks up to tiles.
+typedef struct fbq_fused_args {
+    const void *x;        // m x k words
+    const void *records;  // weights behind their header
+    const void *blocks;   // B behind its header
+    const float *t;       // what down wrote
+    const void *bias;     // n words or NULL
+    const void *residual; // m x n numbers of y's type or NULL
+    void *y;              // m x n numbers
+    long long x_stride;   // words
+    long long y_stride;   // numbers
+    long long residual_stride;
+    long long record_bytes;
+    int codes_bytes;  // scales begin here in a record
+    int scales_bytes; // integer zero points begin this much later
+    int m;
+    int n;
+    int k;
+    int tiles;
+    int chunks;
+    int passes;    // steps of (warps * chunks in flight) along K
+    int resident;  // 1: x of all passes stays in shared memory; 0: a pass at a time
+    int x_vectors; // x rows begin on 16 bytes
+    int y_f32;     // y and residual are fp32, not fp16
+    int rank_tiles;
+    int slices;      // partial sums of t
+    int smem_t;      // shared memory offsets in bytes: t's fragments,
+    int smem_x;      // x
+    int slice_bytes; // x of one warp and pass
+} fbq_fused_args;
+
+#endif

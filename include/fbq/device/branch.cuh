@@ -1,0 +1,126 @@
+// fbq/device/branch.cuh: the up-projection t . B^T as extra steps into the tile's accumulators.
+//
+// t comes as fp32 partial sums, one a slice of K. It is added in slice order and split into two
+// fp16 numbers under a power of two, high + low, so that neither range nor precision is lost
+// (docs/numerics.md). 16 ranks make one step; warp w takes the steps w, w + Warps, ...
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_BRANCH_CUH
+#define FBQ_DEVICE_BRANCH_CUH
+
+#include "tile.cuh"
+
+namespace fbq
+{
+
+// Shared memory of one step: the tile's block of B, 16 bytes a lane; t, 16 bytes a lane {b0 high,
+// b1 high, b0 low, b1 low}; the power of two of each column.
+constexpr int branch_step_bytes = 512 + 512 + 8 * 4;
+
+FBQ_DEVICE float larger_magnitude(float a, float b)
+{
+    // as integers, so that NaN counts as the largest
+    const u32 u = bits_of(a) & 0x7fffffffu, v = bits_of(b) & 0x7fffffffu;
+    return float_of(u > v ? u : v);
+}
+
+// A lane's four ranks of its column, summed over the slices in a fixed order.
+template <class C>
+FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
+{
+    const int g = lane >> 2, t = lane & 3, ranks = args.rank_tiles * tile_rows;
+    const float *from = args.t + step * tile_rows + 4 * t;
+    f32x4 sum = {0, 0, 0, 0};
+    // With one column the eight lanes that would hold it take turns at the slices.
+    const int first = C::columns == 1 ? g : 0, stride = C::columns == 1 ? 8 : 1;
+    const int column = C::columns == 1 ? 0 : g;
+    if (column < args.m) {
+        for (int s = first; s < args.slices; s += stride) {
+            const f32x4 v = ldg_f32x4(from + ((i64)s * args.m + column) * ranks);
+            sum.x = add(sum.x, v.x);
+            sum.y = add(sum.y, v.y);
+            sum.z = add(sum.z, v.z);
+            sum.w = add(sum.w, v.w);
+        }
+    }
+    if (C::columns == 1) {
+        FBQ_UNROLL
+        for (int mask = 4; mask < 32; mask *= 2) {
+            sum.x = add(sum.x, shuffle_xor_f32(sum.x, mask));
+            sum.y = add(sum.y, shuffle_xor_f32(sum.y, mask));
+            sum.z = add(sum.z, shuffle_xor_f32(sum.z, mask));
+            sum.w = add(sum.w, shuffle_xor_f32(sum.w, mask));
+        }
+    }
+    return sum;
+}
+
+// Stage the steps of this warp. Only this warp reads them.
+template <class C>
+FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int lane)
+{
+    const int g = lane >> 2, t = lane & 3;
+    for (int step = warp; step < args.rank_tiles; step += C::warps) {
+        const f32x4 v = gather_t<C>(args, step, lane);
+        float most = larger_magnitude(larger_magnitude(v.x, v.y), larger_magnitude(v.z, v.w));
+        most = larger_magnitude(most, shuffle_xor_f32(most, 1));
+        most = larger_magnitude(most, shuffle_xor_f32(most, 2));
+        // bring the largest of 16 ranks to 2^14 .. 2^15; both powers stay normal numbers
+        u32 exponent = bits_of(most) >> 23;
+        exponent = exponent < 15 ? 15 : exponent > 254 ? 254 : exponent;
+        const float down = float_of((268 - exponent) << 23), up = float_of((exponent - 14) << 23);
+        const float x = mul(v.x, down), y = mul(v.y, down), z = mul(v.z, down), w = mul(v.w, down);
+        u32x4 b;
+        float low, high;
+        b.x = f16x2_of_f32(x, y);
+        b.y = f16x2_of_f32(z, w);
+        f32x2_of_f16x2(b.x, low, high);
+        b.z = f16x2_of_f32(sub(x, low), sub(y, high));
+        f32x2_of_f16x2(b.y, low, high);
+        b.w = f16x2_of_f32(sub(z, low), sub(w, high));
+        const saddr at = area + (u32)(step * branch_step_bytes);
+        sts_u32x4(at + 512 + (u32)lane * 16, b);
+        if (t == 0)
+            sts_f32(at + 1024 + (u32)g * 4, up);
+    }
+    sync_warp();
+}
+
+// Fetch this warp's blocks of B for a tile, straight into shared memory: registers are for codes.
+// Each lane fetches the 16 bytes that it alone will read.
+template <class C>
+FBQ_DEVICE void fetch_up(const fbq_fused_args &args, saddr area, int tile, int warp, int lane)
+{
+    const u8 *blocks = (const u8 *)args.blocks + (i64)tile * args.rank_tiles * 512 + lane * 16;
+    for (int step = warp; step < args.rank_tiles; step += C::warps)
+        copy_async16(area + (u32)(step * branch_step_bytes + lane * 16), blocks + step * 512);
+}
+
+// y += t . B^T for this warp's steps of a tile, whose blocks of B it fetched.
+template <class C>
+FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, int warp,
+                           int lane)
+{
+    const int t = lane & 3;
+    copy_async_wait();
+    for (int step = warp; step < args.rank_tiles; step += C::warps) {
+        const saddr at = area + (u32)(step * branch_step_bytes);
+        const u32x4 b = lds_u32x4(at + (u32)lane * 16);
+        const u32x4 v = lds_u32x4(at + 512 + (u32)lane * 16);
+        float c[4] = {0, 0, 0, 0};
+        mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
+        mma_f16(c, b.x, b.y, b.z, b.w, v.z, v.w);
+        float even, odd;
+        lds_f32x2(at + 1024 + (u32)t * 8, even, odd);
+        y[0] = fma(even, c[0], y[0]);
+        y[2] = fma(even, c[2], y[2]);
+        if (C::columns > 1) {
+            y[1] = fma(odd, c[1], y[1]);
+            y[3] = fma(odd, c[3], y[3]);
+        }
+    }
+}
+
+} // namespace fbq
+
+#endif

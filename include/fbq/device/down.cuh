@@ -1,0 +1,91 @@
+// fbq/device/down.cuh: the down-projection t = x . A^T, as fp32 partial sums over slices of K.
+//
+// One block takes one 16-row tile of A and one slice of K; its warps share the slice's chunks.
+// Every load of a warp is issued before the first is used: at batch one this kernel is all latency.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_DOWN_CUH
+#define FBQ_DEVICE_DOWN_CUH
+
+#include "reduce.cuh"
+#include "tile.cuh"
+
+namespace fbq
+{
+
+// What a down kernel is compiled for: rows of x served (1, or up to 8) and the pick.
+template <int Columns, int Warps, int Chunks>
+struct Down {
+    static_assert(Columns == 1 || Columns == 8, "");
+    static_assert(Chunks == 1 || Chunks == 2 || Chunks == 4, "");
+    static constexpr int columns = Columns, warps = Warps, chunks = Chunks;
+};
+
+// Shared memory: reduce_bytes(Warps, Columns).
+template <class C>
+FBQ_DEVICE void down(const fbq_down_args &args)
+{
+    const int thread = thread_index(), warp = thread / warp_lanes, lane = thread % warp_lanes;
+    const int rank_tile = block_index_x(), slice = block_index_y();
+    const int begin = slice * args.chunks_per_slice;
+    const int end = min_int(begin + args.chunks_per_slice, args.chunks);
+    const int column = C::columns == 1 ? 0 : min_int(lane >> 2, args.m - 1);
+    const i64 x_row = (i64)column * args.x_stride;
+    const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * 2048;
+
+    float c[4] = {0, 0, 0, 0};
+    for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
+        u32x4 a[C::chunks][4], x[C::chunks][2];
+        FBQ_UNROLL
+        for (int i = 0; i < C::chunks; i++) {
+            const int chunk = first + i;
+            FBQ_UNROLL
+            for (int j = 0; j < 4; j++) {
+                a[i][j] = u32x4{0, 0, 0, 0};
+                if (chunk < end)
+                    a[i][j] = ldg_stream_u32x4(blocks + (i64)chunk * 2048 + j * 512 + lane * 16);
+            }
+            FBQ_UNROLL
+            for (int h = 0; h < 2; h++) {
+                const int k = chunk * chunk_codes + h * 32 + (lane & 3) * 8;
+                x[i][h] = u32x4{0, 0, 0, 0};
+                if (chunk < end)
+                    x[i][h] = x_words(args.x, x_row, k, args.k, args.x_vectors);
+            }
+        }
+        FBQ_UNROLL
+        for (int i = 0; i < C::chunks; i++) {
+            FBQ_UNROLL
+            for (int h = 0; h < 2; h++) {
+                u32x4 v = a[i][2 * h];
+                mma_f16(c, v.x, v.y, v.z, v.w, x[i][h].x, x[i][h].y);
+                v = a[i][2 * h + 1];
+                mma_f16(c, v.x, v.y, v.z, v.w, x[i][h].z, x[i][h].w);
+            }
+        }
+    }
+
+    const saddr area = smem();
+    reduce_put<C::columns>(area, warp, lane, c);
+    sync_block();
+    for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
+        const int row = i / C::columns, m = i % C::columns;
+        if (m < args.m)
+            stg_f32(args.t + ((i64)slice * args.m + m) * (args.rank_tiles * tile_rows) +
+                        rank_tile * tile_rows + row,
+                    reduce_get<C::warps, C::columns>(area, i));
+    }
+}
+
+#ifndef FBQ_SIMT
+template <class C>
+__global__ void __launch_bounds__(C::warps * 32)
+    down_kernel(const __grid_constant__ fbq_down_args args)
+{
+    down<C>(args);
+}
+#endif
+
+} // namespace fbq
+
+#endif
