@@ -12,5 +12,10 @@
 #include "layout.h"
 #include "pack.h"
 #include "reference.h"
+#include "geometry.h"
+#include "select.h"
+#include "jit.h"
+#include "gpu.h"
+#include "run.h"
 
 #endif /* FBQ_HOST_IMPLEMENTATION_H */

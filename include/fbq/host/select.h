@@ -1,0 +1,212 @@
+/* fbq/host/select.h: which pick a problem gets, whether a pick is legal, and picks as text.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_HOST_SELECT_H
+#define FBQ_HOST_SELECT_H
+
+#include "error.h"
+#include "geometry.h"
+
+static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
+
+/* Most rows of x that the kernels of this version take. */
+#define FBQ__MAX_M 8
+#define FBQ__MAX_SLICES 64
+
+/* Is the problem one that this version has kernels for? Fills its layout. */
+static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *layout,
+                                     fbq_error *error)
+{
+    FBQ__NOT_NULL(problem, error);
+    FBQ__TRY(fbq_layout_of(&problem->format, &problem->shape, layout, error));
+    if (problem->m_max < 1)
+        return fbq__fail(error, FBQ_ERR_SIZE, 0, "problem.m_max is %d; expected at least 1",
+                         problem->m_max);
+    if (problem->m_max > FBQ__MAX_M)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.m_max is %d; the kernels of this version take up to %d rows: "
+                         "split x, or reconstruct the weights and multiply with a BLAS",
+                         problem->m_max, FBQ__MAX_M);
+    if (problem->format.bits != 4)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.format.bits is %d; it can be packed, but the kernels of this "
+                         "version take 4",
+                         problem->format.bits);
+    if (problem->x_type != FBQ_F16)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.x_type is %d; the kernels of this version take FBQ_F16",
+                         (int)problem->x_type);
+    if (problem->y_type != FBQ_F16 && problem->y_type != FBQ_F32)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.y_type is %d; the kernels of this version write FBQ_F16 or "
+                         "FBQ_F32",
+                         (int)problem->y_type);
+    if (problem->format.scale_type != FBQ_F16 || layout->format.factor_type != FBQ_F16)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "scale_type is %d and factor_type %d; the kernels of this version take "
+                         "FBQ_F16",
+                         (int)problem->format.scale_type, (int)layout->format.factor_type);
+    if (problem->shape.segments != 1)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.shape.segments is %d; the kernels of this version take 1: launch "
+                         "each segment as a layer of its own",
+                         problem->shape.segments);
+    return FBQ_OK;
+}
+
+/* Registers that a thread of fused needs: a base, four a chunk, four a group (measured from ptxas;
+ * the test of all legal picks holds it to that). */
+static int fbq__fused_registers(int group, int chunks)
+{
+    int held = chunks * FBQ_CHUNK;
+    int groups = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
+    return 40 + 4 * chunks + 4 * groups;
+}
+
+static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
+                                     fbq_error *error)
+{
+    if (value < low || value > high)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.%s is %d; expected %d .. %d", field, value,
+                         low, high);
+    return FBQ_OK;
+}
+
+fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
+                          fbq_error *error)
+{
+    fbq_layout l;
+    FBQ__NOT_NULL(gpu, error);
+    FBQ__NOT_NULL(pick, error);
+    FBQ__TRY(fbq__problem_check(problem, &l, error));
+    FBQ__TRY(fbq__pick_in_range("warps", pick->warps, 1, 16, error));
+    if (pick->chunks != 1 && pick->chunks != 2 && pick->chunks != 4)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected 1, 2 or 4",
+                         pick->chunks);
+    if (pick->kernel == FBQ_KERNEL_DOWN)
+        return fbq__pick_in_range("slices", pick->slices, 1, FBQ__MAX_SLICES, error);
+    if (pick->kernel != FBQ_KERNEL_FUSED)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
+                         (int)pick->kernel, FBQ_KERNELS - 1);
+    FBQ__TRY(fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error));
+    int threads = pick->warps * 32 * pick->blocks_per_sm;
+    int registers = fbq__fused_registers(problem->format.group, pick->chunks);
+    int most_threads = gpu->registers_sm / registers;
+    if (threads > most_threads)
+        return fbq__fail(error, FBQ_ERR_PICK, 0,
+                         "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
+                         "multiprocessor holds %d such: lower blocks_per_sm, warps or chunks",
+                         threads, registers, most_threads);
+    for (int64_t m = 1; m <= problem->m_max; m += problem->m_max > 1 ? problem->m_max - 1 : 1) {
+        int64_t least = fbq__fused_least_bytes(&l, pick, m);
+        if (least > fbq__fused_most_bytes(gpu, pick))
+            return fbq__fail(error, FBQ_ERR_PICK, 0,
+                             "the pick wants %lld bytes of shared memory a block at m = %lld; %lld "
+                             "are to be had with %d blocks a multiprocessor",
+                             (long long)least, (long long)m,
+                             (long long)fbq__fused_most_bytes(gpu, pick), pick->blocks_per_sm);
+    }
+    return FBQ_OK;
+}
+
+static int fbq__power_of_two_from(int64_t least, int most)
+{
+    int p = 1;
+    while (p < least && p < most)
+        p *= 2;
+    return p;
+}
+
+fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
+                            fbq_pick *pick, fbq_error *error)
+{
+    fbq_layout l;
+    fbq_pick p;
+    FBQ__NOT_NULL(gpu, error);
+    FBQ__NOT_NULL(pick, error);
+    FBQ__TRY(fbq__problem_check(problem, &l, error));
+    memset(&p, 0, sizeof p);
+    p.kernel = kernel;
+    if (kernel == FBQ_KERNEL_DOWN) {
+        /* Enough slices that every multiprocessor has a block, few enough that gathering t stays
+         * cheap; then all of a slice at once. */
+        int64_t slices = fbq__ceil(l.chunks, 4), chunks;
+        p.slices = (int)(slices < 16 ? slices : 16);
+        chunks = fbq__ceil(l.chunks, p.slices);
+        p.warps = fbq__power_of_two_from(chunks, 8);
+        p.chunks = fbq__power_of_two_from(fbq__ceil(chunks, p.warps), 4);
+        p.blocks_per_sm = 1;
+    } else {
+        /* 64 KB in flight a multiprocessor; fewer where a group's scales need the registers or the
+         * branch's ranks the shared memory. */
+        p.slices = 1;
+        p.chunks = problem->format.group == 32 ? 2 : 4;
+        if (problem->format.group == 64)
+            p.chunks = 2;
+        p.warps = fbq__power_of_two_from(fbq__ceil(l.chunks, p.chunks), 16);
+        p.blocks_per_sm = 32 / p.warps < 16 ? 32 / p.warps : 16;
+        while (p.blocks_per_sm > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
+            p.blocks_per_sm--;
+        while (p.warps > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
+            p.warps /= 2;
+    }
+    FBQ__TRY(fbq_pick_check(problem, gpu, &p, error));
+    *pick = p;
+    return FBQ_OK;
+}
+
+int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
+{
+    const char *name = (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel] : "?";
+    int length = snprintf(text, bytes, "%s", name);
+#define FBQ__PRINT(field)                                                                     \
+    length += snprintf(text && (size_t)length < bytes ? text + length : NULL,                 \
+                       (size_t)length < bytes ? bytes - (size_t)length : 0, " %s=%d", #field, \
+                       pick->field);
+    FBQ_PICK_FIELDS(FBQ__PRINT)
+#undef FBQ__PRINT
+    return length;
+}
+
+fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)
+{
+    fbq_pick p;
+    int found = 0, used = 0;
+    char name[32], field[32];
+    FBQ__NOT_NULL(text, error);
+    FBQ__NOT_NULL(pick, error);
+    memset(&p, 0, sizeof p);
+    if (sscanf(text, "%31s%n", name, &used) != 1)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "the pick's text is empty");
+    for (found = 0; found < FBQ_KERNELS && strcmp(name, fbq__kernel_name[found]); found++)
+        ;
+    if (found == FBQ_KERNELS)
+        return fbq__fail(error, FBQ_ERR_PICK, 0,
+                         "the pick is for kernel \"%s\"; expected down or "
+                         "fused",
+                         name);
+    p.kernel = (fbq_kernel)found;
+    for (text += used; sscanf(text, " %31[a-z_]=%n", field, &used) == 1; text += used) {
+        char *end;
+        long value = strtol(text + used, &end, 10);
+        int known = 0;
+        if (end == text + used || value < INT32_MIN || value > INT32_MAX)
+            return fbq__fail(error, FBQ_ERR_PICK, 0, "the pick's field %s has no number", field);
+#define FBQ__PARSE(member)         \
+    if (!strcmp(field, #member)) { \
+        p.member = (int)value;     \
+        known = 1;                 \
+    }
+        FBQ_PICK_FIELDS(FBQ__PARSE)
+#undef FBQ__PARSE
+        if (!known)
+            return fbq__fail(error, FBQ_ERR_PICK, 0, "a pick has no field \"%s\"", field);
+        used = (int)(end - text);
+    }
+    if (text[strspn(text, " \t\n")])
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "cannot read the pick from \"%.40s\" on", text);
+    *pick = p;
+    return FBQ_OK;
+}
+
+#endif /* FBQ_HOST_SELECT_H */
