@@ -60,6 +60,7 @@ template <class C>
 FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
     const int g = lane >> 2, t = lane & 3;
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const f32x4 v = gather_t<C>(args, step, lane);
         float most = larger_magnitude(larger_magnitude(v.x, v.y), larger_magnitude(v.z, v.w));
@@ -92,6 +93,7 @@ template <class C>
 FBQ_DEVICE void fetch_up(const fbq_fused_args &args, saddr area, int tile, int warp, int lane)
 {
     const u8 *blocks = (const u8 *)args.blocks + (i64)tile * args.rank_tiles * 512 + lane * 16;
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps)
         copy_async16(area + (u32)(step * branch_step_bytes + lane * 16), blocks + step * 512);
 }
@@ -103,6 +105,7 @@ FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area
 {
     const int t = lane & 3;
     copy_async_wait();
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const saddr at = area + (u32)(step * branch_step_bytes);
         const u32x4 b = lds_u32x4(at + (u32)lane * 16);

@@ -52,16 +52,19 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
     if (C::branch)
         fetch_up<C>(args, area_t, tile, warp, lane);
 
-    if (args.resident)
+    if (args.resident) {
+        FBQ_NO_UNROLL
         for (int pass = 0; pass < args.passes; pass++)
             stage_x<C>(args, slices + (u32)(pass * C::warps * args.slice_bytes),
                        pass * pass_chunks + warp * C::chunks, lane);
+    }
     if (C::branch)
         stage_t<C>(args, area_t, warp, lane);
 
     for (int turn = 0; tile < args.tiles; turn ^= 1) {
         const int next_tile = tile + grid;
         float y[4] = {0, 0, 0, 0};
+        FBQ_NO_UNROLL
         for (int pass = 0; pass < args.passes; pass++) {
             const int first = pass * pass_chunks + warp * C::chunks;
             const bool last = pass + 1 == args.passes;
@@ -89,6 +92,7 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 #if FBQ_PLANT != 2
         sync_block();
 #endif
+        FBQ_NO_UNROLL
         for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
             const int n = tile * tile_rows + i / C::columns, m = i % C::columns;
             if (n < args.n - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m)

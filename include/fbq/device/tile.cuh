@@ -81,13 +81,7 @@ template <class C>
 FBQ_DEVICE saddr x_lane_address(saddr slice, int lane, int m)
 {
     const int column = C::columns == 1 ? 0 : min_int(lane >> 2, m - 1);
-    return slice + (u32)(column * C::x_row_bytes + (lane & 3) * 16);
-}
-
-template <class C>
-FBQ_DEVICE saddr correction_address(saddr slice, int m)
-{
-    return slice + (u32)(m * C::x_row_bytes);
+    return slice + (u32)(C::correction_bytes + column * C::x_row_bytes + (lane & 3) * 16);
 }
 
 // Stage x of this warp's chunks, `first` on, and sum the corrections of each flush.
@@ -95,10 +89,11 @@ template <class C>
 FBQ_DEVICE void stage_x(const fbq_fused_args &args, saddr slice, int first, int lane)
 {
     constexpr int vectors_per_row = C::held / 8;
+    FBQ_NO_UNROLL
     for (int i = lane; i < args.m * vectors_per_row; i += warp_lanes) {
         const int row = i / vectors_per_row, vector = i % vectors_per_row;
         const int k = first * chunk_codes + vector * 8;
-        const saddr to = slice + (u32)(row * C::x_row_bytes + vector * 16);
+        const saddr to = slice + (u32)(C::correction_bytes + row * C::x_row_bytes + vector * 16);
         const i64 offset = (i64)row * args.x_stride;
         if (args.x_vectors && k + 8 <= args.k)
             copy_async16(to, (const u16 *)args.x + offset + k);
@@ -109,7 +104,6 @@ FBQ_DEVICE void stage_x(const fbq_fused_args &args, saddr slice, int first, int 
     sync_warp();
 
     const saddr x = x_lane_address<C>(slice, lane, args.m);
-    const saddr out = correction_address<C>(slice, args.m);
     const Operand4 a = minus_bias4();
     const int t = lane & 3;
     FBQ_UNROLL
@@ -124,10 +118,10 @@ FBQ_DEVICE void stage_x(const fbq_fused_args &args, saddr slice, int first, int 
         // every group of four lanes holds all columns: -sum(bias x) in c0 c1, -sum(x) in c2 c3
         if (C::columns == 1) {
             if (lane == 0)
-                sts_f32x2(out + (u32)f * 8, c[0], c[2]);
+                sts_f32x2(slice + (u32)f * 8, c[0], c[2]);
         } else if (lane < 4) {
-            sts_f32x2(out + (u32)(f * C::columns + 2 * t) * 8, c[0], c[2]);
-            sts_f32x2(out + (u32)(f * C::columns + 2 * t + 1) * 8, c[1], c[3]);
+            sts_f32x2(slice + (u32)(f * C::columns + 2 * t) * 8, c[0], c[2]);
+            sts_f32x2(slice + (u32)(f * C::columns + 2 * t + 1) * 8, c[1], c[3]);
         }
     }
     sync_warp();
@@ -226,13 +220,12 @@ FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &arg
                          const u8 *next, int next_first, int lane)
 {
     const saddr x = x_lane_address<C>(slice, lane, args.m);
-    const saddr corrections = correction_address<C>(slice, args.m);
     float c[4];
     FBQ_UNROLL
     for (int h = 0; h < C::chunks * 2; h++) { // half-chunks of 32 codes
         const int i = h / 2, f = h * 32 / C::flush, slot = f / C::flushes_per_slot;
         if (h * 32 % C::flush == 0)
-            start_flush<C>(c, corrections, f, held.zero[slot], lane);
+            start_flush<C>(c, slice, f, held.zero[slot], lane);
         const u32x4 b = x_fragment<C>(x, h);
         Operand4 a = unpack4(h % 2 ? held.codes[i].z : held.codes[i].x);
         mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);

@@ -45,7 +45,7 @@ static inline int64_t fbq__fused_flush(int group, int chunks)
     return codes > 128 ? 128 : codes;
 }
 
-/* x of one warp and pass: rows, then the corrections of each flush. */
+/* x of one warp and pass: the corrections of each flush, then rows. */
 static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, int64_t m)
 {
     int64_t held = pick->chunks * FBQ_CHUNK, columns = fbq__columns(m);
