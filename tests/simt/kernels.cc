@@ -44,12 +44,14 @@ fused_body of_zero(const variant &v)
     SIMT_PICK(16, chunks)
 #else
     SIMT_PICK(4, 2)
+#ifndef SIMT_ONE_PICK
     if constexpr (Zero == fbq::zero_code) {
         SIMT_PICK(1, 1)
         SIMT_PICK(2, 4)
         SIMT_PICK(3, 1)
         SIMT_PICK(16, 2)
     }
+#endif
 #endif
     return nullptr;
 }
