@@ -157,15 +157,16 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
 
 int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
 {
-    const char *name = (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel] : "?";
-    int length = snprintf(text, bytes, "%s", name);
-#define FBQ__PRINT(field)                                                                     \
-    length += snprintf(text && (size_t)length < bytes ? text + length : NULL,                 \
-                       (size_t)length < bytes ? bytes - (size_t)length : 0, " %s=%d", #field, \
-                       pick->field);
+    char line[256]; /* longer than every field's name and number together */
+    size_t at = 0;
+    at += (size_t)snprintf(line, sizeof line, "%s",
+                           (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel]
+                                                                : "?");
+#define FBQ__PRINT(field) \
+    at += (size_t)snprintf(line + at, sizeof line - at, " %s=%d", #field, pick->field);
     FBQ_PICK_FIELDS(FBQ__PRINT)
 #undef FBQ__PRINT
-    return length;
+    return snprintf(text, bytes, "%s", line);
 }
 
 fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)
