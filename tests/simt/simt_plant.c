@@ -30,6 +30,8 @@ int main(void)
         layer_case c = {.n = 40, .k = 300, .group = 64};
         layer_result result;
         int right;
+        if (variant & 4)
+            c.k = 304; /* rows of x that can be aligned, so that the fast loads run, too */
         c.m = variant & 1 ? 4 : 1;
         c.r = variant & 2 ? 16 : 0;
         c.y_type = variant & 4 ? FBQ_F32 : FBQ_F16;
