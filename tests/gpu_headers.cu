@@ -61,8 +61,11 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     other.format.group = Group == 32 ? 64 : 32;
     fbq_call none;
     memset(&none, 0, sizeof none);
+    none.m = 1;
     failed += fbq::linear<Group, Zero>(other, none, nullptr) != FBQ_ERR_FORMAT;
     failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_NULL;
+    none.m = 9;
+    failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_SIZE;
     fbq_plan_free(plan);
     device_layer_free(&d);
     layer_free(&l);

@@ -65,39 +65,62 @@ inline fbq_status read_gpu(fbq_gpu *gpu)
     return gpu->capability < 80 ? FBQ_ERR_CAPABILITY : FBQ_OK;
 }
 
+// Was this kernel compiled for sm_90 or later, so that its code can wait for the kernel before it?
+// The device says nothing about that: it also runs code of older targets, which cannot.
+template <class Args>
+fbq_status can_overlap(void (*kernel)(const Args), bool *overlaps)
+{
+    cudaFuncAttributes attributes;
+    const cudaError_t result = cudaFuncGetAttributes(&attributes, (const void *)kernel);
+    *overlaps = result == cudaSuccess && attributes.ptxVersion >= 90;
+    return of_cuda(result);
+}
+
+// `overlaps`: the kernel may start while the one before it runs (host/run.h says when that is
+// safe).
 template <class Args>
 fbq_status launch(void (*kernel)(const Args), const Args &args, const fbq__launch &l,
-                  int shared_most, cudaStream_t stream)
+                  int shared_most, bool overlaps, cudaStream_t stream)
 {
-    Args copy = args;
-    void *parameters[] = {&copy};
+    cudaLaunchConfig_t config = {};
+    cudaLaunchAttribute attribute = {};
     if (l.shared_bytes > 48 * 1024) {
         const cudaError_t result = cudaFuncSetAttribute(
             (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_most);
         if (result != cudaSuccess)
             return of_cuda(result);
     }
-    return of_cuda(cudaLaunchKernel((const void *)kernel, dim3(l.grid_x, l.grid_y), dim3(l.threads),
-                                    parameters, l.shared_bytes, stream));
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = dim3(l.grid_x, l.grid_y);
+    config.blockDim = dim3(l.threads);
+    config.dynamicSmemBytes = l.shared_bytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = overlaps ? 1 : 0;
+    return of_cuda(cudaLaunchKernelEx(&config, kernel, args));
 }
 
 template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
+    const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
+    const auto fused = fused_kernel<
+        Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks, Pick::blocks_per_sm>>;
+    bool overlaps = false;
     fbq__launch l;
     if (call.down) {
         fbq_down_args args;
         fbq__down_launch(&f, &call, &args, &l);
-        const fbq_status s = launch(down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>,
-                                    args, l, f.gpu.shared_block, stream);
+        fbq_status s = launch(down, args, l, f.gpu.shared_block, false, stream);
+        if (s == FBQ_OK)
+            s = can_overlap(fused, &overlaps);
         if (s != FBQ_OK)
             return s;
     }
     fbq_fused_args args;
     fbq__fused_launch(&f, &call, &args, &l);
-    return launch(fused_kernel<Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks,
-                                     Pick::blocks_per_sm>>,
-                  args, l, f.gpu.shared_block, stream);
+    return launch(fused, args, l, f.gpu.shared_block, overlaps, stream);
 }
 
 template <int Group, fbq_zero Zero, class Pick>
@@ -141,7 +164,11 @@ template <int Group, fbq_zero Zero, class Pick = DefaultPick<Group>>
 fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t stream)
 {
     fbq__fixed f;
-    fbq_status s = detail::fix<Group, Zero, Pick>(problem, &f);
+    fbq_problem served = problem;
+    if (call.m < 1 || call.m > problem.m_max)
+        return FBQ_ERR_SIZE;
+    served.m_max = call.m == 1 ? 1 : problem.m_max;
+    fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
     if (s == FBQ_OK)
         s = fbq__call_check(&f, &call);
     if (s != FBQ_OK)

@@ -55,7 +55,7 @@ FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
     return sum;
 }
 
-// Stage the steps of this warp. Only this warp reads them.
+// Stage the steps of this warp. Only this warp reads them, after a barrier of its own.
 template <class C>
 FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
@@ -84,7 +84,6 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int la
         if (t == 0)
             sts_f32(at + 1024 + (u32)g * 4, up);
     }
-    sync_warp();
 }
 
 // Fetch this warp's blocks of B for a tile, straight into shared memory: registers are for codes.
@@ -98,13 +97,12 @@ FBQ_DEVICE void fetch_up(const fbq_fused_args &args, saddr area, int tile, int w
         copy_async16(area + (u32)(step * branch_step_bytes + lane * 16), blocks + step * 512);
 }
 
-// y += t . B^T for this warp's steps of a tile, whose blocks of B it fetched.
+// y += t . B^T for this warp's steps of a tile, whose blocks of B it fetched and waited for.
 template <class C>
 FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, int warp,
                            int lane)
 {
     const int t = lane & 3;
-    copy_async_wait();
     FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const saddr at = area + (u32)(step * branch_step_bytes);
