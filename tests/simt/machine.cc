@@ -34,6 +34,7 @@ access machine::stamp(site at) const
     a.thread = self->index;
     a.block_phase = b.phase;
     a.warp_phase = b.warps[(unsigned)self->index / 32].phase;
+    a.waited = self->waited;
     a.at = at;
     return a;
 }
@@ -177,6 +178,10 @@ void machine::end_thread()
         find(kind::copy_unwaited, 0, self->copies[0].issued.at,
              "thread ended with " + std::to_string(self->copies.size()) + " copies in flight");
     }
+    if (!self->waited) {
+        find(kind::producer_unwaited, 0, site(),
+             "thread ended without the wait for the kernel before");
+    }
     self->where = thread::ended;
     w.ended++;
     b.ended++;
@@ -215,6 +220,7 @@ bool machine::start_block()
         thread &t = b->threads[(unsigned)i];
         t.home = b.get();
         t.index = i;
+        t.waited = !shape.overlaps;
         if (!fibre_start(t.f, thread_main, nullptr)) {
             find(kind::bad_launch, 0, site(), "no memory for a thread's stack");
             return false;
@@ -374,6 +380,11 @@ void sync_block(site at)
             m.wake(t);
         }
     }
+}
+
+void wait_for_producer()
+{
+    now_running->self->waited = true;
 }
 
 // ---- Collectives ----

@@ -27,6 +27,7 @@ struct launch_shape {
     std::uint32_t shared_bytes = 0;
     int resident = 1;       // blocks that live at once, 1 .. grid
     std::uint64_t seed = 1; // decides every order
+    bool overlaps = false;  // starts while the kernel before still runs: see wait_for_producer
     int preempt = 64;       // a thread gives way before one memory access in this many; 0 never
 };
 
@@ -45,6 +46,10 @@ int grid_blocks_y();
 // ---- Barriers: every thread of the block or warp must come ----
 void sync_block(site at);
 void sync_warp(site at);
+
+// In a launch that overlaps, memory may be touched before this only where it is `steady`, and every
+// thread must come here.
+void wait_for_producer();
 
 // ---- Shared memory ----
 std::uint32_t shared_base();

@@ -46,6 +46,7 @@ struct thread {
     enum { runnable, waiting, ended } where = runnable;
     site at; // of the last wait, for the deadlock report
     std::vector<copy> copies;
+    bool waited = false;    // for the kernel before, in a launch that overlaps it
     int quiet_accesses = 0; // memory accesses since this thread last changed anything
     // What this lane brings to a collective and takes away.
     float offered = 0, received = 0;

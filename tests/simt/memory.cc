@@ -40,6 +40,10 @@ bool memory::allowed(std::uintptr_t address, int bytes, unsigned want, const acc
                      int by, report &r, buffer **found)
 {
     *found = nullptr;
+    // What may be touched before the wait for the kernel before.
+    auto early = [&](const buffer &b) {
+        return !now.waited && !(want == readable && (b.permissions & steady));
+    };
     const char *verb = want == readable ? "read" : "write";
     char text[256];
     if (address % (unsigned)bytes != 0) {
@@ -55,17 +59,18 @@ bool memory::allowed(std::uintptr_t address, int bytes, unsigned want, const acc
         return address >= b.base && (std::uintptr_t)bytes <= b.bytes &&
                address - b.base <= b.bytes - (std::uintptr_t)bytes;
     };
-    if (covers(buffers_[last_]) && (buffers_[last_].permissions & want)) {
-        *found = &buffers_[last_];
-        return true;
-    }
     const buffer *forbidden = nullptr;
     const buffer *near = nullptr;
     for (std::size_t i = 0; i < buffers_.size(); i++) {
-        buffer &b = buffers_[i];
+        buffer &b = buffers_[(last_ + i) % buffers_.size()];
         if (covers(b) && (b.permissions & want)) {
-            last_ = i;
+            last_ = (last_ + i) % buffers_.size();
             *found = &b;
+            if (early(b)) {
+                r.add(global_finding(kind::early, address, now, bx, by,
+                                     std::string(verb) + " of buffer " + b.name +
+                                         " before the wait for the kernel before"));
+            }
             return true;
         }
         if (covers(b)) {

@@ -23,7 +23,8 @@ enum permission : unsigned {
     readable = 1,
     writable = 2,
     undefined = 4, // contents mean nothing until a launch writes them
-    output = 8     // every byte is to be written, and once a launch
+    output = 8,    // every byte is to be written, and once a launch
+    steady = 16    // no other kernel writes it: may be read before the wait for the kernel before
 };
 
 class memory
@@ -36,6 +37,7 @@ public:
 
     enum class how { plain, noncoherent, relaxed };
     // Check and note one access of `bytes` bytes, a power of two. True when it may be carried out.
+    // `now.waited` tells whether the thread has waited for the kernel before.
     bool check_read(std::uintptr_t address, int bytes, how h, const access &now, int bx, int by,
                     report &r);
     bool check_write(std::uintptr_t address, int bytes, how h, const access &now, int bx, int by,

@@ -41,6 +41,8 @@ struct site {
     X(global_stale)         /* a non-coherent read of what the same launch writes */           \
     X(global_twice)         /* an output written twice in one launch */                        \
     X(global_unwritten)     /* an output that was left unwritten */                            \
+    X(early)                /* touched before the wait for the kernel before */                \
+    X(producer_unwaited)    /* a thread ended without that wait */                             \
     X(bad_launch)           /* the launch itself is malformed */
 
 enum class kind {

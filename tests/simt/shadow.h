@@ -20,6 +20,7 @@ struct access {
     int thread = -1;
     unsigned block_phase = 0;
     unsigned warp_phase = 0;
+    bool waited = true; // for the kernel before
     site at;
 };
 

@@ -59,8 +59,9 @@ fbq_status pick_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel ke
     return fbq_pick_check(problem, gpu, given, error);
 }
 
-fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, fbq__fixed *f,
-                fbq_error *error)
+// For calls of m rows: as in fbq_prepare, one row has picks of its own.
+fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int64_t m,
+                fbq__fixed *f, fbq_error *error)
 {
     static const fbq_simt_options defaults = {};
     if (!problem) {
@@ -70,6 +71,10 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, fbq
         options = &defaults;
     }
     f->problem = *problem;
+    if (m == 1) {
+        f->problem.m_max = 1;
+    }
+    problem = &f->problem;
     f->gpu = options->gpu ? *options->gpu : *fbq_simt_gpu();
     fbq_status status = fbq_layout_of(&problem->format, &problem->shape, &f->layout, error);
     if (status == FBQ_OK) {
@@ -117,13 +122,15 @@ void add_buffers(simt::memory &m, const fbq__fixed &f, const fbq_call &call)
     std::size_t y_size = f.problem.y_type == FBQ_F32 ? 4 : 2;
     int64_t y_stride = call.y_stride ? call.y_stride : l.n;
     int64_t residual_stride = call.residual_stride ? call.residual_stride : l.n;
+    // Packed parts may be read before the wait for the kernel before, all else only after it.
+    const unsigned packed = simt::readable | simt::steady;
     bool in_place = call.residual == call.y && call.residual;
-    m.add("weights", call.weights, l.weights_bytes, simt::readable);
+    m.add("weights", call.weights, l.weights_bytes, packed);
     add_rows(m, "x", call.x, call.m, call.x_stride ? call.x_stride : l.shape.k, l.shape.k, 2,
              simt::readable);
     if (call.down) {
-        m.add("down", call.down, l.down_bytes, simt::readable);
-        m.add("up", call.up, l.up_bytes, simt::readable);
+        m.add("down", call.down, l.down_bytes, packed);
+        m.add("up", call.up, l.up_bytes, packed);
         m.add("scratch", call.scratch, fbq__scratch_bytes(&f, call.m),
               simt::readable | simt::writable | simt::undefined);
     }
@@ -163,7 +170,10 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
         report->text[0] = '\0';
     }
     fbq__fixed f = {};
-    fbq_status status = open(problem, &options, &f, error);
+    if (!call) {
+        return fail(error, FBQ_ERR_NULL, "call is NULL");
+    }
+    fbq_status status = open(problem, &options, call->m, &f, error);
     if (status != FBQ_OK) {
         return status;
     }
@@ -211,7 +221,9 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     if (whole && !only_down) {
         fbq_fused_args args;
         fbq__fused_launch(&f, call, &args, &launch);
-        whole = simt::launch(shape_of(launch, options), m, r, [&] { fused_body(args); });
+        simt::launch_shape shape = shape_of(launch, options);
+        shape.overlaps = call->down != nullptr; // as on a GPU from sm_90 on
+        whole = simt::launch(shape, m, r, [&] { fused_body(args); });
         if (whole) {
             m.check_outputs(r);
         }
@@ -263,7 +275,7 @@ fbq_status fbq_simt_scratch_bytes(const fbq_problem *problem, const fbq_simt_opt
     if (!bytes) {
         return fail(error, FBQ_ERR_NULL, "bytes is NULL");
     }
-    fbq_status status = open(problem, options, &f, error);
+    fbq_status status = open(problem, options, m, &f, error);
     if (status == FBQ_OK) {
         *bytes = fbq__scratch_bytes(&f, m);
     }

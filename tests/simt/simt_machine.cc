@@ -422,7 +422,8 @@ void global_bounds(void **)
     alignas(16) static u32 buffer[64];
     auto half = [](simt::memory &m) { m.add("half", buffer, 128, simt::readable); };
     expect(
-        clean, shape(1, 32, 0), [] { ldg_stream_u32(buffer + thread_index()); }, half);
+        clean, shape(1, 32, 0), [] { ldg_stream_u32_or_zero(buffer + thread_index(), true); },
+        half);
     expect(
         kind::global_bounds, shape(1, 32, 0), [] { ldg_f32(buffer + thread_index() + 1); }, half);
     expect(
@@ -439,7 +440,8 @@ void global_alignment(void **)
 {
     alignas(16) static char buffer[64];
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u32x4(buffer + 8); });
-    expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_stream_u32x2(buffer + 4); });
+    expect(kind::global_alignment, shape(1, 32, 0),
+           [] { ldg_stream_u32x2_or_zero(buffer + 4, true); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u16(buffer + 1); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { stg_u16(buffer + 1, 0); });
 }
@@ -535,13 +537,13 @@ void global_stale(void **)
             stg_f32(w, 1);
         }
         sync_block();
-        ldg_stream_u32(w);
+        ldg_stream_u32_or_zero(w, true);
     });
     // The read comes first, the write after a barrier: still not read-only for the launch.
     expect(
         kind::global_stale, shape(1, 64, 0),
         [=] {
-            ldg_stream_u32(w);
+            ldg_stream_u32_or_zero(w, true);
             sync_block();
             if (thread_index() == 0) {
                 stg_f32(w, 1);
@@ -563,6 +565,64 @@ void global_uninitialised(void **)
     simt::launch(shape(1, 32, 0), m, r, [] { ldg_f32(scratch + thread_index() + 1); });
     assert_int_equal(r.count(kind::global_uninitialised), 1);
     assert_int_equal(r.total(), 1);
+}
+
+// A launch that overlaps the one before: only steady memory before the wait, and everybody waits.
+void overlap(void **)
+{
+    static u32 weights[32], x[32], y[32];
+    simt::launch_shape s = shape(2, 32, 0);
+    s.grid_x = 1;
+    s.overlaps = true;
+    auto buffers = [](simt::memory &m) {
+        m.add("weights", weights, sizeof weights, simt::readable | simt::steady);
+        m.add("x", x, sizeof x, simt::readable);
+        m.add("y", y, sizeof y, simt::writable);
+    };
+    expect(
+        clean, s,
+        [] {
+            int t = thread_index();
+            ldg_stream_u32_or_zero(weights + t, true);
+            wait_for_producer();
+            ldg_f32(x + t);
+            stg_f32(y + t, 1);
+        },
+        buffers);
+    expect(
+        kind::early, s,
+        [] {
+            ldg_f32(x + thread_index());
+            wait_for_producer();
+        },
+        buffers);
+    expect(
+        kind::early, s,
+        [] {
+            stg_f32(y + thread_index(), 1);
+            wait_for_producer();
+        },
+        buffers);
+    expect(
+        kind::producer_unwaited, s,
+        [] {
+            if (thread_index() != 9) {
+                wait_for_producer();
+            }
+        },
+        buffers);
+    // A predicated load that is off touches nothing.
+    expect(
+        clean, shape(1, 32, 0),
+        [] {
+            u32x4 v = {1, 2, 3, 4};
+            ldg_stream_u32x4_if(v, nullptr, false);
+            assert_int_equal(v.x + v.y + v.z + v.w, 10);
+            assert_int_equal(ldg_stream_u32_or_zero(nullptr, false), 0);
+            assert_int_equal(ldg_stream_u8_or_zero(nullptr, false), 0);
+            assert_int_equal(ldg_stream_u32x2_or_zero(nullptr, false).y, 0);
+        },
+        buffers);
 }
 
 // ---- Flags, progress ----
@@ -762,6 +822,7 @@ int main()
         cmocka_unit_test(global_race),
         cmocka_unit_test(global_stale),
         cmocka_unit_test(global_uninitialised),
+        cmocka_unit_test(overlap),
         cmocka_unit_test(flags),
         cmocka_unit_test(flags_order_nothing),
         cmocka_unit_test(deadlock),
