@@ -196,8 +196,10 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
  * Compiling (NVRTC; needs no GPU)
  * --------------------------------------------------------------------------------------------- */
 
-/* Compile one kernel for a pick. `capability` as in fbq_gpu gives a cubin; with `ptx` not 0 it
- * gives PTX text of that virtual architecture instead. *image is released with fbq_free. */
+/* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1,
+ * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. `capability` as in fbq_gpu
+ * gives a cubin; with `ptx` not 0 it gives PTX text of that virtual architecture instead. *image is
+ * released with fbq_free. */
 fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
                        const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error);
 
@@ -233,7 +235,8 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
- * `fused` may each be NULL for the default pick. Several threads may prepare on one context. */
+ * `fused` may each be NULL for the default picks: one for single rows of x, one for more. Several
+ * threads may prepare on one context. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
 
@@ -243,8 +246,8 @@ void fbq_plan_free(fbq_plan *plan);
 /* Bytes of `scratch` a launch of this plan wants; 0 is possible. */
 size_t fbq_plan_scratch_bytes(const fbq_plan *plan);
 
-/* The pick that a plan uses for a kernel. */
-fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, fbq_pick *pick);
+/* The pick that a plan uses for a kernel in calls of m rows. */
+fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick);
 
 /* One layer, one call. All pointers are device pointers. */
 typedef struct fbq_call {

@@ -55,11 +55,12 @@ FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
     return sum;
 }
 
-// Stage the steps of this warp. Only this warp reads them.
+// Stage the steps of this warp. Only this warp reads them, after a barrier of its own.
 template <class C>
 FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
     const int g = lane >> 2, t = lane & 3;
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const f32x4 v = gather_t<C>(args, step, lane);
         float most = larger_magnitude(larger_magnitude(v.x, v.y), larger_magnitude(v.z, v.w));
@@ -83,7 +84,6 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int la
         if (t == 0)
             sts_f32(at + 1024 + (u32)g * 4, up);
     }
-    sync_warp();
 }
 
 // Fetch this warp's blocks of B for a tile, straight into shared memory: registers are for codes.
@@ -92,17 +92,18 @@ template <class C>
 FBQ_DEVICE void fetch_up(const fbq_fused_args &args, saddr area, int tile, int warp, int lane)
 {
     const u8 *blocks = (const u8 *)args.blocks + (i64)tile * args.rank_tiles * 512 + lane * 16;
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps)
         copy_async16(area + (u32)(step * branch_step_bytes + lane * 16), blocks + step * 512);
 }
 
-// y += t . B^T for this warp's steps of a tile, whose blocks of B it fetched.
+// y += t . B^T for this warp's steps of a tile, whose blocks of B it fetched and waited for.
 template <class C>
 FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, int warp,
                            int lane)
 {
     const int t = lane & 3;
-    copy_async_wait();
+    FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const saddr at = area + (u32)(step * branch_step_bytes);
         const u32x4 b = lds_u32x4(at + (u32)lane * 16);

@@ -33,6 +33,7 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     const i64 x_row = (i64)column * args.x_stride;
     const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * 2048;
 
+    let_dependents_start();
     float c[4] = {0, 0, 0, 0};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
         u32x4 a[C::chunks][4], x[C::chunks][2];

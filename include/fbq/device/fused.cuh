@@ -39,57 +39,73 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
     const int thread = thread_index(), warp = thread / warp_lanes, lane = thread % warp_lanes;
     const int grid = grid_blocks_x();
     constexpr int pass_chunks = C::warps * C::chunks;
-    const u8 *records = (const u8 *)args.records;
+    const int warp_first = warp * C::chunks;
     const saddr area = smem(), area_t = area + (u32)args.smem_t;
     const saddr slices = area + (u32)(args.smem_x + warp * args.slice_bytes);
+    const u32 pass_bytes = (u32)(C::warps * args.slice_bytes);
+    const int staged = args.resident ? args.passes : 0;
 
+    // Weights first: they depend on nothing, so they travel while x and t are waited for.
     int tile = block_index_x();
     Held<C> held;
     FBQ_UNROLL
     for (int i = 0; i < C::chunks; i++)
         held.codes[i] = u32x4{0, 0, 0, 0};
-    load_all(held, args, records + (i64)tile * args.record_bytes, warp * C::chunks, lane);
+    load_all(held, source_of<C>(args, tile, warp_first, lane));
     if (C::branch)
         fetch_up<C>(args, area_t, tile, warp, lane);
-
-    if (args.resident)
-        for (int pass = 0; pass < args.passes; pass++)
-            stage_x<C>(args, slices + (u32)(pass * C::warps * args.slice_bytes),
-                       pass * pass_chunks + warp * C::chunks, lane);
+    wait_for_producer();
+    FBQ_NO_UNROLL
+    for (int pass = 0; pass < staged; pass++)
+        fetch_x<C>(args, slices + (u32)pass * pass_bytes, pass * pass_chunks + warp_first, lane);
     if (C::branch)
         stage_t<C>(args, area_t, warp, lane);
+    copy_async_wait();
+    sync_warp();
+    FBQ_NO_UNROLL
+    for (int pass = 0; pass < staged; pass++)
+        correct_x<C>(args, slices + (u32)pass * pass_bytes, lane);
+    sync_warp();
 
-    for (int turn = 0; tile < args.tiles; turn ^= 1) {
+    for (int turn = 0; tile < args.tiles; turn++) {
         const int next_tile = tile + grid;
         float y[4] = {0, 0, 0, 0};
-        for (int pass = 0; pass < args.passes; pass++) {
-            const int first = pass * pass_chunks + warp * C::chunks;
-            const bool last = pass + 1 == args.passes;
-            const int to_tile = last ? next_tile : tile;
-            const int to_first = last ? warp * C::chunks : first + pass_chunks;
-            const u8 *next = to_tile < args.tiles ? records + (i64)to_tile * args.record_bytes : 0;
-            saddr slice = slices;
-            if (args.resident) {
-                slice += (u32)(pass * C::warps * args.slice_bytes);
-            } else {
-                sync_warp(); // the pass before has been read
-                stage_x<C>(args, slice, first, lane);
-            }
-            multiply(y, held, args, slice, next, to_first, lane);
-        }
         if (C::branch) {
+            copy_async_wait();
             add_branch<C>(y, args, area_t, warp, lane);
             if (next_tile < args.tiles)
                 fetch_up<C>(args, area_t, next_tile, warp, lane);
         }
+        FBQ_NO_UNROLL
+        for (int pass = 0; pass < args.passes; pass++) {
+            const int first = pass * pass_chunks + warp_first;
+            const bool last = pass + 1 == args.passes;
+            const Source next = source_of<C>(args, last ? next_tile : tile,
+                                             last ? warp_first : first + pass_chunks, lane);
+            saddr slice = slices;
+            if (args.resident) {
+                slice += (u32)pass * pass_bytes;
+            } else {
+                sync_warp(); // the pass before has been read
+                fetch_x<C>(args, slice, first, lane);
+                copy_async_wait();
+                sync_warp();
+                correct_x<C>(args, slice, lane);
+                sync_warp();
+            }
+            multiply(y, held, args, slice, next, lane);
+        }
         // Two areas take turns, so that one barrier a tile is enough: whoever fills an area again
-        // has passed the barrier after the one its readers had to reach.
-        const saddr part = area + (u32)(turn * reduce_bytes(C::warps, C::columns));
+        // has passed the barrier after the one its readers had to reach. The warps take turns at
+        // finishing, so that none is always the last at the barrier.
+        const saddr part = area + (u32)((turn & 1) * reduce_bytes(C::warps, C::columns));
         reduce_put<C::columns>(part, warp, lane, y);
 #if FBQ_PLANT != 2
         sync_block();
 #endif
-        for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
+        const int place = (warp + turn) % C::warps * warp_lanes + lane;
+        FBQ_NO_UNROLL
+        for (int i = place; i < tile_rows * C::columns; i += C::warps * warp_lanes) {
             const int n = tile * tile_rows + i / C::columns, m = i % C::columns;
             if (n < args.n - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m)
                 write_y(args, n, m, reduce_get<C::warps, C::columns>(part, i));

@@ -11,9 +11,11 @@
 #ifdef FBQ_SIMT
 #define FBQ_DEVICE inline
 #define FBQ_UNROLL
+#define FBQ_NO_UNROLL
 #else
 #define FBQ_DEVICE __device__ __forceinline__
 #define FBQ_UNROLL _Pragma("unroll")
+#define FBQ_NO_UNROLL _Pragma("unroll 1") // loops outside the stream, where registers matter more
 #endif
 
 // Plant a bug on purpose (tests/simt/ requires each to be caught): 0 none, 1 an index off by one,

@@ -54,6 +54,23 @@ FBQ_DEVICE void sync_warp()
     asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
 }
 
+// ---- Overlap with the kernel before (sm_90 and later; nothing on older GPUs) ----
+
+// The next kernel of a programmatic launch may start now.
+FBQ_DEVICE void let_dependents_start()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+// Wait until the kernel before has ended and its writes are seen.
+FBQ_DEVICE void wait_for_producer()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // ---- Shared memory: a 32-bit address in the block's window ----
 
 typedef u32 saddr;
@@ -131,24 +148,40 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
                  : "l"(p));
     return v;
 }
-FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p)
+// The same where `on`; otherwise v keeps its value. One predicated instruction, no branch.
+FBQ_DEVICE void ldg_stream_u32x4_if(u32x4 &v, const void *p, bool on)
 {
-    u32x2 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
-                 : "=r"(v.x), "=r"(v.y)
-                 : "l"(p));
+    asm volatile("{.reg .pred on; setp.ne.b32 on, %5, 0;"
+                 "@on ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];}"
+                 : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+                 : "l"(p), "r"((int)on));
+}
+// Scales and zero points: 0 where not `on`, so that nothing stale is multiplied.
+FBQ_DEVICE u32x2 ldg_stream_u32x2_or_zero(const void *p, bool on)
+{
+    u32x2 v = {0, 0};
+    asm volatile("{.reg .pred on; setp.ne.b32 on, %3, 0;"
+                 "@on ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];}"
+                 : "+r"(v.x), "+r"(v.y)
+                 : "l"(p), "r"((int)on));
     return v;
 }
-FBQ_DEVICE u32 ldg_stream_u32(const void *p)
+FBQ_DEVICE u32 ldg_stream_u32_or_zero(const void *p, bool on)
 {
-    u32 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    u32 v = 0;
+    asm volatile("{.reg .pred on; setp.ne.b32 on, %2, 0;"
+                 "@on ld.global.nc.L1::no_allocate.u32 %0, [%1];}"
+                 : "+r"(v)
+                 : "l"(p), "r"((int)on));
     return v;
 }
-FBQ_DEVICE u32 ldg_stream_u8(const void *p)
+FBQ_DEVICE u32 ldg_stream_u8_or_zero(const void *p, bool on)
 {
-    u32 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u8 %0, [%1];" : "=r"(v) : "l"(p));
+    u32 v = 0;
+    asm volatile("{.reg .pred on; setp.ne.b32 on, %2, 0;"
+                 "@on ld.global.nc.L1::no_allocate.u8 %0, [%1];}"
+                 : "+r"(v)
+                 : "l"(p), "r"((int)on));
     return v;
 }
 // Activations and partial sums: written by an earlier kernel, shared by many blocks.
@@ -299,10 +332,10 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
 //   c3 (row g+8, columns 2t 2t+1)
 FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 } // namespace fbq

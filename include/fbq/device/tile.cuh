@@ -81,35 +81,32 @@ template <class C>
 FBQ_DEVICE saddr x_lane_address(saddr slice, int lane, int m)
 {
     const int column = C::columns == 1 ? 0 : min_int(lane >> 2, m - 1);
-    return slice + (u32)(column * C::x_row_bytes + (lane & 3) * 16);
+    return slice + (u32)(C::correction_bytes + column * C::x_row_bytes + (lane & 3) * 16);
 }
 
+// Start fetching x of this warp's chunks, `first` on.
 template <class C>
-FBQ_DEVICE saddr correction_address(saddr slice, int m)
-{
-    return slice + (u32)(m * C::x_row_bytes);
-}
-
-// Stage x of this warp's chunks, `first` on, and sum the corrections of each flush.
-template <class C>
-FBQ_DEVICE void stage_x(const fbq_fused_args &args, saddr slice, int first, int lane)
+FBQ_DEVICE void fetch_x(const fbq_fused_args &args, saddr slice, int first, int lane)
 {
     constexpr int vectors_per_row = C::held / 8;
+    FBQ_NO_UNROLL
     for (int i = lane; i < args.m * vectors_per_row; i += warp_lanes) {
         const int row = i / vectors_per_row, vector = i % vectors_per_row;
         const int k = first * chunk_codes + vector * 8;
-        const saddr to = slice + (u32)(row * C::x_row_bytes + vector * 16);
+        const saddr to = slice + (u32)(C::correction_bytes + row * C::x_row_bytes + vector * 16);
         const i64 offset = (i64)row * args.x_stride;
         if (args.x_vectors && k + 8 <= args.k)
             copy_async16(to, (const u16 *)args.x + offset + k);
         else
             sts_u32x4(to, x_words(args.x, offset, k, args.k, 0));
     }
-    copy_async_wait();
-    sync_warp();
+}
 
+// Sum the corrections of each flush, once this warp's fetches are waited for.
+template <class C>
+FBQ_DEVICE void correct_x(const fbq_fused_args &args, saddr slice, int lane)
+{
     const saddr x = x_lane_address<C>(slice, lane, args.m);
-    const saddr out = correction_address<C>(slice, args.m);
     const Operand4 a = minus_bias4();
     const int t = lane & 3;
     FBQ_UNROLL
@@ -124,13 +121,12 @@ FBQ_DEVICE void stage_x(const fbq_fused_args &args, saddr slice, int first, int 
         // every group of four lanes holds all columns: -sum(bias x) in c0 c1, -sum(x) in c2 c3
         if (C::columns == 1) {
             if (lane == 0)
-                sts_f32x2(out + (u32)f * 8, c[0], c[2]);
+                sts_f32x2(slice + (u32)f * 8, c[0], c[2]);
         } else if (lane < 4) {
-            sts_f32x2(out + (u32)(f * C::columns + 2 * t) * 8, c[0], c[2]);
-            sts_f32x2(out + (u32)(f * C::columns + 2 * t + 1) * 8, c[1], c[3]);
+            sts_f32x2(slice + (u32)(f * C::columns + 2 * t) * 8, c[0], c[2]);
+            sts_f32x2(slice + (u32)(f * C::columns + 2 * t + 1) * 8, c[1], c[3]);
         }
     }
-    sync_warp();
 }
 
 // The codes, scales and zero points of a warp's chunks, in registers.
@@ -141,47 +137,59 @@ struct Held {
     u32 zero[C::slots];  // fp16: the same rows; code: one byte
 };
 
+// Where a warp's next chunks are: this lane's codes and scales, and how many chunks there are of
+// C::chunks; 0 is the end.
+struct Source {
+    const u8 *codes;
+    const u8 *scales;
+    const u8 *zeros; // of FBQ_ZERO_CODE
+    int count;
+};
+
 template <class C>
-FBQ_DEVICE void load_codes(Held<C> &held, int i, const u8 *record, int first, int chunks, int lane)
+FBQ_DEVICE Source source_of(const fbq_fused_args &args, int tile, int first, int lane)
 {
-    if (first + i < chunks)
-        held.codes[i] = ldg_stream_u32x4(record + (i64)(first + i) * 512 + lane * 16);
+    constexpr int group_bytes = C::zero == zero_f16 ? 64 : 32;
+    const u8 *record = (const u8 *)args.records + (i64)tile * args.record_bytes;
+    const int group = (C::group == 0 ? 0 : first * chunk_codes / C::group) + (FBQ_PLANT == 1);
+    Source s;
+    s.codes = record + first * 512 + lane * 16;
+    s.scales = record + args.codes_bytes + group * group_bytes + (lane >> 2) * (group_bytes / 8);
+    s.zeros = record + args.codes_bytes + args.scales_bytes + group * 8 + (lane >> 2);
+    s.count = tile < args.tiles ? args.chunks - first : 0;
+    return s;
 }
 
-// A slot's scale; 0 where the slot lies beyond the row, so that nothing stale is multiplied.
 template <class C>
-FBQ_DEVICE void load_scale(Held<C> &held, int slot, const fbq_fused_args &args, const u8 *record,
-                           int first, int lane)
+FBQ_DEVICE void load_codes(Held<C> &held, int i, const Source &from)
 {
-    const int g = lane >> 2;
-    const int chunk_group = C::group == 0 ? 0 : first * chunk_codes / C::group;
-    const int group = chunk_group + slot + (FBQ_PLANT == 1 ? 1 : 0);
-    const u8 *scales = record + args.codes_bytes;
-    held.scale[slot] = 0;
-    held.zero[slot] = 0;
-    if (first + slot * C::group_or_held / chunk_codes >= args.chunks)
-        return;
+    ldg_stream_u32x4_if(held.codes[i], from.codes + i * 512, i < from.count);
+}
+
+template <class C>
+FBQ_DEVICE void load_scale(Held<C> &held, int slot, const Source &from)
+{
+    const bool on = slot * C::group_or_held < from.count * chunk_codes;
     if (C::zero == zero_f16) {
-        const u32x2 v = ldg_stream_u32x2(scales + (i64)group * 64 + g * 8);
+        const u32x2 v = ldg_stream_u32x2_or_zero(from.scales + slot * 64, on);
         held.scale[slot] = v.x;
         held.zero[slot] = v.y;
     } else {
-        held.scale[slot] = ldg_stream_u32(scales + (i64)group * 32 + g * 4);
+        held.scale[slot] = ldg_stream_u32_or_zero(from.scales + slot * 32, on);
         if (C::zero == zero_code)
-            held.zero[slot] = ldg_stream_u8(scales + args.scales_bytes + (i64)group * 8 + g);
+            held.zero[slot] = ldg_stream_u8_or_zero(from.zeros + slot * 8, on);
     }
 }
 
 template <class C>
-FBQ_DEVICE void load_all(Held<C> &held, const fbq_fused_args &args, const u8 *record, int first,
-                         int lane)
+FBQ_DEVICE void load_all(Held<C> &held, const Source &from)
 {
     FBQ_UNROLL
     for (int i = 0; i < C::chunks; i++)
-        load_codes(held, i, record, first, args.chunks, lane);
+        load_codes(held, i, from);
     FBQ_UNROLL
     for (int s = 0; s < C::slots; s++)
-        load_scale(held, s, args, record, first, lane);
+        load_scale(held, s, from);
 }
 
 template <class C>
@@ -219,25 +227,25 @@ FBQ_DEVICE void start_flush(float (&c)[4], saddr corrections, int f, u32 zero, i
     }
 }
 
-// y += the warp's chunks, and refill each register from the next step's place as soon as it is
-// free: `next` is that step's record (NULL: there is none), `next_first` its first chunk.
+// y += the warp's chunks, and refill each register from `next` as soon as it is free.
 template <class C>
 FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &args, saddr slice,
-                         const u8 *next, int next_first, int lane)
+                         const Source &next, int lane)
 {
     const saddr x = x_lane_address<C>(slice, lane, args.m);
-    const saddr corrections = correction_address<C>(slice, args.m);
     float c[4];
     FBQ_UNROLL
     for (int h = 0; h < C::chunks * 2; h++) { // half-chunks of 32 codes
         const int i = h / 2, f = h * 32 / C::flush, slot = f / C::flushes_per_slot;
         if (h * 32 % C::flush == 0)
-            start_flush<C>(c, corrections, f, held.zero[slot], lane);
+            start_flush<C>(c, slice, f, held.zero[slot], lane);
         const u32x4 b = x_fragment<C>(x, h);
         Operand4 a = unpack4(h % 2 ? held.codes[i].z : held.codes[i].x);
         mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
         a = unpack4(h % 2 ? held.codes[i].w : held.codes[i].y);
         mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
+        if (h % 2 == 1)
+            load_codes(held, i, next);
         if ((h + 1) * 32 % C::flush == 0) {
             float upper, lower;
             f32x2_of_f16x2(held.scale[slot], upper, lower);
@@ -247,11 +255,9 @@ FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &arg
                 y[1] = fma(upper, c[1], y[1]);
                 y[3] = fma(lower, c[3], y[3]);
             }
-            if (next && (f + 1) % C::flushes_per_slot == 0)
-                load_scale(held, slot, args, next, next_first, lane);
+            if ((f + 1) % C::flushes_per_slot == 0)
+                load_scale(held, slot, next);
         }
-        if (next && h % 2 == 1)
-            load_codes(held, i, next, next_first, args.chunks, lane);
     }
 }
 

@@ -10,7 +10,8 @@
 #include "../device/args.cuh"
 #include "../fbq.h"
 
-/* The part of a layer and its picks that does not change from call to call. */
+/* The part of a layer and its picks that does not change from call to call. problem.m_max is 1 for
+ * calls of one row of x, and the most rows otherwise. */
 typedef struct fbq__fixed {
     fbq_layout layout;
     fbq_problem problem;
@@ -45,7 +46,7 @@ static inline int64_t fbq__fused_flush(int group, int chunks)
     return codes > 128 ? 128 : codes;
 }
 
-/* x of one warp and pass: rows, then the corrections of each flush. */
+/* x of one warp and pass: the corrections of each flush, then rows. */
 static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, int64_t m)
 {
     int64_t held = pick->chunks * FBQ_CHUNK, columns = fbq__columns(m);
@@ -71,6 +72,23 @@ static inline int64_t fbq__fused_most_bytes(const fbq_gpu *gpu, const fbq_pick *
 {
     int64_t share = gpu->shared_sm / pick->blocks_per_sm - 1024;
     return share < gpu->shared_block ? share : gpu->shared_block;
+}
+
+/* Steps of a block along K. */
+static inline int64_t fbq__fused_passes(const fbq_layout *l, const fbq_pick *pick)
+{
+    int64_t chunks = (int64_t)pick->warps * pick->chunks;
+    return (l->chunks + chunks - 1) / chunks;
+}
+
+/* Does x of all passes fit, so that a block fetches it once? */
+static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                      int64_t m)
+{
+    return fbq__fused_fixed_bytes(l->rank_tiles, pick, m) +
+               fbq__fused_passes(l, pick) * pick->warps *
+                   fbq__fused_slice_bytes(l->format.group, pick, m) <=
+           fbq__fused_most_bytes(gpu, pick);
 }
 
 /* ---- Arguments ---- */
@@ -106,8 +124,8 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    int64_t pass = (int64_t)pick->warps * pick->chunks, rank_tiles = call->down ? l->rank_tiles : 0;
-    int64_t fixed = fbq__fused_fixed_bytes(rank_tiles, pick, call->m), bytes;
+    int64_t rank_tiles = call->down ? l->rank_tiles : 0;
+    int64_t fixed = fbq__fused_fixed_bytes(rank_tiles, pick, call->m);
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -128,7 +146,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->k = (int)l->shape.k;
     args->tiles = (int)l->tiles;
     args->chunks = (int)l->chunks;
-    args->passes = (int)((l->chunks + pass - 1) / pass);
+    args->passes = (int)fbq__fused_passes(l, pick);
     args->x_vectors = fbq__vectors(call->x, args->x_stride);
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = (int)rank_tiles;
@@ -136,14 +154,12 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->smem_t = (int)(2 * pick->warps * FBQ_TILE * fbq__columns(call->m) * 4);
     args->smem_x = (int)fixed;
     args->slice_bytes = (int)fbq__fused_slice_bytes(l->format.group, pick, call->m);
-    bytes = fixed + (int64_t)args->passes * pick->warps * args->slice_bytes;
-    args->resident = bytes <= fbq__fused_most_bytes(&f->gpu, pick);
-    if (!args->resident)
-        bytes = fixed + (int64_t)pick->warps * args->slice_bytes;
+    args->resident = fbq__fused_resident(l, &f->gpu, pick, call->m);
     launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
-    launch->shared_bytes = (unsigned)bytes;
+    launch->shared_bytes = (unsigned)(fixed + (int64_t)(args->resident ? args->passes : 1) *
+                                                  pick->warps * args->slice_bytes);
 }
 
 /* ---- The call's own checks: a launch returns a status only ---- */

@@ -85,17 +85,17 @@ static void fbq__nvrtc_close(fbq__nvrtc *n)
 /* ---- The program text: an extern "C" entry for each kernel, so that names need no demangling ----
  */
 
-/* Entry of a kernel for `columns` rows of x. */
-static void fbq__entry_name(fbq_kernel kernel, int columns, char *name, size_t bytes)
+static void fbq__entry_name(fbq_kernel kernel, char *name, size_t bytes)
 {
-    snprintf(name, bytes, "fbq_%s_%d", fbq__kernel_name[kernel], columns);
+    snprintf(name, bytes, "fbq_%s", fbq__kernel_name[kernel]);
 }
 
-static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, int columns,
-                             int has_branch, char *text, size_t bytes)
+static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, int has_branch,
+                             char *text, size_t bytes)
 {
     char name[32];
-    fbq__entry_name(pick->kernel, columns, name, sizeof name);
+    int columns = fbq__columns(problem->m_max);
+    fbq__entry_name(pick->kernel, name, sizeof name);
     if (pick->kernel == FBQ_KERNEL_DOWN)
         return snprintf(text, bytes,
                         "extern \"C\" __global__ void __launch_bounds__(%d) %s(const "
@@ -111,16 +111,14 @@ static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, i
                     pick->chunks, pick->blocks_per_sm);
 }
 
-/* A translation unit with the kernels of all given picks, for one row of x and, where m_max asks
- * for it, for more. */
+/* A translation unit with the kernels of all given picks, for one row of x when m_max is 1 and for
+ * two and more otherwise. */
 static void fbq__program_source(const fbq_problem *problem, int has_branch,
                                 const fbq_pick *const *picks, int count, char *text, size_t bytes)
 {
     int at = snprintf(text, bytes, "#include \"down.cuh\"\n#include \"fused.cuh\"\n");
     for (int i = 0; i < count; i++)
-        for (int columns = 1; columns <= (problem->m_max > 1 ? 8 : 1); columns += 7)
-            at += fbq__entry_source(problem, picks[i], columns, has_branch, text + at,
-                                    bytes - (size_t)at);
+        at += fbq__entry_source(problem, picks[i], has_branch, text + at, bytes - (size_t)at);
 }
 
 static fbq_status fbq__nvrtc_fail(const fbq__nvrtc *n, void *program, int result, const char *arch,

@@ -7,22 +7,29 @@
 #include "geometry.h"
 #include "gpu.h"
 
-/* Kernels of a plan by columns: index 0 serves one row of x, index 1 up to eight. */
+/* What serves calls of 1 row of x (index 0) and of 2 .. m_max rows (index 1). Each has picks of its
+ * own, since more rows want more shared memory. */
+typedef struct fbq__served {
+    fbq__fixed fixed;
+    CUkernel down, fused;
+} fbq__served;
+
 struct fbq_plan {
     const fbq_context *context;
-    fbq__fixed fixed;
-    CUlibrary library;
-    CUkernel down[2], fused[2];
+    int64_t m_max;
+    int overlaps; /* the code was compiled for sm_90 or later: fused may start while down runs */
+    CUlibrary library[2];
+    fbq__served served[2];
 };
 
-static int fbq__columns_index(int64_t m)
+static int fbq__served_index(int64_t m)
 {
     return m == 1 ? 0 : 1;
 }
 
 /* Load a kernel now, since loading is lazy and a launch must not do it, and let it have all the
  * shared memory that its pick may ask for. */
-static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int columns, CUkernel *out,
+static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index, CUkernel *out,
                                    fbq_error *error)
 {
     const fbq__driver *d = &plan->context->driver;
@@ -30,8 +37,8 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int column
     CUfunction function;
     char name[32];
     int local = 0;
-    fbq__entry_name(kernel, columns, name, sizeof name);
-    FBQ__CUDA(d, library_kernel(out, plan->library, name), "cuLibraryGetKernel", error);
+    fbq__entry_name(kernel, name, sizeof name);
+    FBQ__CUDA(d, library_kernel(out, plan->library[index], name), "cuLibraryGetKernel", error);
     FBQ__CUDA(d, kernel_function(&function, *out), "cuKernelGetFunction", error);
     FBQ__CUDA(d, kernel_attribute(&local, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, *out, device),
               "cuKernelGetAttribute", error);
@@ -48,29 +55,27 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int column
     return FBQ_OK;
 }
 
-static fbq_status fbq__plan_build(fbq_plan *plan, fbq_error *error)
+static fbq_status fbq__served_build(fbq_plan *plan, int index, fbq_error *error)
 {
     const fbq_context *c = plan->context;
-    const fbq__fixed *f = &plan->fixed;
-    const int branch = f->layout.rank_tiles > 0;
+    fbq__served *served = &plan->served[index];
+    const fbq__fixed *f = &served->fixed;
+    const int branch = f->layout.rank_tiles > 0, capability = c->ptx ? c->ptx : c->gpu.capability;
     const fbq_pick *picks[2] = {&f->fused, &f->down};
     char source[FBQ__PROGRAM_BYTES];
     void *image;
     size_t bytes;
     CUresult result;
     fbq__program_source(&f->problem, branch, picks, branch ? 2 : 1, source, sizeof source);
-    FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, c->ptx ? c->ptx : c->gpu.capability, c->ptx != 0,
-                              &image, &bytes, error));
-    result = c->driver.library_load(&plan->library, image, NULL, NULL, 0, NULL, NULL, 0);
+    FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
+    result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
     FBQ_FREE(image);
     if (result != CUDA_SUCCESS)
         return fbq__cuda_fail(&c->driver, result, "cuLibraryLoadData", error);
-    for (int columns = 1; columns <= (f->problem.m_max > 1 ? 8 : 1); columns += 7) {
-        int i = fbq__columns_index(columns);
-        FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_FUSED, columns, &plan->fused[i], error));
-        if (branch)
-            FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_DOWN, columns, &plan->down[i], error));
-    }
+    plan->overlaps = capability >= 90;
+    FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error));
+    if (branch)
+        FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_DOWN, index, &served->down, error));
     return FBQ_OK;
 }
 
@@ -87,11 +92,25 @@ static fbq_status fbq__pick_take(const fbq_context *c, const fbq_problem *proble
     return fbq_pick_check(problem, &c->gpu, given, error);
 }
 
+/* Picks, kernels and sizes for calls of m rows, or of 2 .. m rows. */
+static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, int m,
+                                   const fbq_pick *down, const fbq_pick *fused, fbq_error *error)
+{
+    int index = fbq__served_index(m);
+    fbq__fixed *f = &plan->served[index].fixed;
+    f->problem = *problem;
+    f->problem.m_max = m;
+    f->gpu = plan->context->gpu;
+    FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
+    FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
+    FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
+    return fbq__served_build(plan, index, error);
+}
+
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error)
 {
     fbq_layout layout;
-    fbq_pick picks[FBQ_KERNELS];
     CUdevice current;
     CUresult result;
     fbq_plan *p;
@@ -99,8 +118,6 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
     FBQ__NOT_NULL(context, error);
     FBQ__NOT_NULL(plan, error);
     FBQ__TRY(fbq__problem_check(problem, &layout, error));
-    FBQ__TRY(fbq__pick_take(context, problem, FBQ_KERNEL_DOWN, down, &picks[0], error));
-    FBQ__TRY(fbq__pick_take(context, problem, FBQ_KERNEL_FUSED, fused, &picks[1], error));
     result = context->driver.context_device(&current);
     if (result != CUDA_SUCCESS)
         return fbq__fail(error, FBQ_ERR_WRONG_DEVICE, (int)result,
@@ -115,12 +132,10 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
         return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed", sizeof *p);
     memset(p, 0, sizeof *p);
     p->context = context;
-    p->fixed.layout = layout;
-    p->fixed.problem = *problem;
-    p->fixed.gpu = context->gpu;
-    p->fixed.down = picks[0];
-    p->fixed.fused = picks[1];
-    status = fbq__plan_build(p, error);
+    p->m_max = problem->m_max;
+    status = fbq__served_make(p, problem, 1, down, fused, error);
+    if (status == FBQ_OK && p->m_max > 1)
+        status = fbq__served_make(p, problem, problem->m_max, down, fused, error);
     if (status != FBQ_OK) {
         fbq_plan_free(p);
         return status;
@@ -133,33 +148,52 @@ void fbq_plan_free(fbq_plan *plan)
 {
     if (!plan)
         return;
-    if (plan->library)
-        plan->context->driver.library_unload(plan->library);
+    for (int i = 0; i < 2; i++)
+        if (plan->library[i])
+            plan->context->driver.library_unload(plan->library[i]);
     FBQ_FREE(plan);
 }
 
 size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
 {
-    return plan ? fbq__scratch_bytes(&plan->fixed, plan->fixed.problem.m_max) : 0;
+    size_t one, more;
+    if (!plan)
+        return 0;
+    one = fbq__scratch_bytes(&plan->served[0].fixed, 1);
+    more = plan->m_max > 1 ? fbq__scratch_bytes(&plan->served[1].fixed, plan->m_max) : 0;
+    return one > more ? one : more;
 }
 
-fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, fbq_pick *pick)
+fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
 {
+    const fbq__fixed *f;
     if (!plan || !pick)
         return FBQ_ERR_NULL;
+    if (m < 1 || m > plan->m_max)
+        return FBQ_ERR_SIZE;
     if ((unsigned)kernel >= FBQ_KERNELS)
         return FBQ_ERR_PICK;
-    *pick = kernel == FBQ_KERNEL_DOWN ? plan->fixed.down : plan->fixed.fused;
+    f = &plan->served[fbq__served_index(m)].fixed;
+    *pick = kernel == FBQ_KERNEL_DOWN ? f->down : f->fused;
     return FBQ_OK;
 }
 
+/* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for
+ * that one's results itself. Only ever asked for between down and fused of one call: down itself
+ * starts after everything before it has ended, so nothing that fused reads or writes can be in use.
+ */
 static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
-                                     const fbq__launch *launch, void *args, CUstream stream)
+                                     const fbq__launch *launch, void *args, int overlaps,
+                                     CUstream stream)
 {
     CUlaunchConfig config;
+    CUlaunchAttribute attribute;
     void *parameters[1];
     parameters[0] = args;
     memset(&config, 0, sizeof config);
+    memset(&attribute, 0, sizeof attribute);
+    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attribute.value.programmaticStreamSerializationAllowed = 1;
     config.gridDimX = launch->grid_x;
     config.gridDimY = launch->grid_y;
     config.gridDimZ = 1;
@@ -167,6 +201,8 @@ static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
     config.blockDimY = config.blockDimZ = 1;
     config.sharedMemBytes = launch->shared_bytes;
     config.hStream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = overlaps ? 1 : 0;
     return d->launch(&config, (CUfunction)kernel, parameters, NULL) == CUDA_SUCCESS ? FBQ_OK
                                                                                     : FBQ_ERR_CUDA;
 }
@@ -174,24 +210,27 @@ static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
 fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstream_st *stream)
 {
     const fbq__driver *d;
+    const fbq__served *served;
     fbq__launch launch;
     fbq_fused_args fused;
     CUdevice current;
-    int i;
-    if (!plan)
+    if (!plan || !call)
         return FBQ_ERR_NULL;
-    FBQ__TRY(fbq__call_check(&plan->fixed, call));
+    if (call->m < 1 || call->m > plan->m_max)
+        return FBQ_ERR_SIZE;
+    served = &plan->served[fbq__served_index(call->m)];
+    FBQ__TRY(fbq__call_check(&served->fixed, call));
     d = &plan->context->driver;
     if (d->context_device(&current) != CUDA_SUCCESS || current != plan->context->device)
         return FBQ_ERR_WRONG_DEVICE;
-    i = fbq__columns_index(call->m);
     if (call->down) {
         fbq_down_args down;
-        fbq__down_launch(&plan->fixed, call, &down, &launch);
-        FBQ__TRY(fbq__launch_kernel(d, plan->down[i], &launch, &down, stream));
+        fbq__down_launch(&served->fixed, call, &down, &launch);
+        FBQ__TRY(fbq__launch_kernel(d, served->down, &launch, &down, 0, stream));
     }
-    fbq__fused_launch(&plan->fixed, call, &fused, &launch);
-    return fbq__launch_kernel(d, plan->fused[i], &launch, &fused, stream);
+    fbq__fused_launch(&served->fixed, call, &fused, &launch);
+    return fbq__launch_kernel(d, served->fused, &launch, &fused, call->down && plan->overlaps,
+                              stream);
 }
 
 #endif /* FBQ_HOST_RUN_H */

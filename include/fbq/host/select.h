@@ -97,15 +97,13 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                          "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
                          "multiprocessor holds %d such: lower blocks_per_sm, warps or chunks",
                          threads, registers, most_threads);
-    for (int64_t m = 1; m <= problem->m_max; m += problem->m_max > 1 ? problem->m_max - 1 : 1) {
-        int64_t least = fbq__fused_least_bytes(&l, pick, m);
-        if (least > fbq__fused_most_bytes(gpu, pick))
-            return fbq__fail(error, FBQ_ERR_PICK, 0,
-                             "the pick wants %lld bytes of shared memory a block at m = %lld; %lld "
-                             "are to be had with %d blocks a multiprocessor",
-                             (long long)least, (long long)m,
-                             (long long)fbq__fused_most_bytes(gpu, pick), pick->blocks_per_sm);
-    }
+    int64_t m = problem->m_max, least = fbq__fused_least_bytes(&l, pick, m);
+    if (least > fbq__fused_most_bytes(gpu, pick))
+        return fbq__fail(error, FBQ_ERR_PICK, 0,
+                         "the pick wants %lld bytes of shared memory a block at m = %lld; %lld are "
+                         "to be had with %d blocks a multiprocessor",
+                         (long long)least, (long long)m,
+                         (long long)fbq__fused_most_bytes(gpu, pick), pick->blocks_per_sm);
     return FBQ_OK;
 }
 
@@ -145,7 +143,9 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
             p.chunks = 2;
         p.warps = fbq__power_of_two_from(fbq__ceil(l.chunks, p.chunks), 16);
         p.blocks_per_sm = 32 / p.warps < 16 ? 32 / p.warps : 16;
-        while (p.blocks_per_sm > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
+        /* x fetched once beats one more block that fetches it again for every tile */
+        while (p.blocks_per_sm > 1 && (fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK ||
+                                       !fbq__fused_resident(&l, gpu, &p, problem->m_max)))
             p.blocks_per_sm--;
         while (p.warps > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
             p.warps /= 2;
@@ -157,15 +157,16 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
 
 int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
 {
-    const char *name = (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel] : "?";
-    int length = snprintf(text, bytes, "%s", name);
-#define FBQ__PRINT(field)                                                                     \
-    length += snprintf(text && (size_t)length < bytes ? text + length : NULL,                 \
-                       (size_t)length < bytes ? bytes - (size_t)length : 0, " %s=%d", #field, \
-                       pick->field);
+    char line[256]; /* longer than every field's name and number together */
+    size_t at = 0;
+    at += (size_t)snprintf(line, sizeof line, "%s",
+                           (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel]
+                                                                : "?");
+#define FBQ__PRINT(field) \
+    at += (size_t)snprintf(line + at, sizeof line - at, " %s=%d", #field, pick->field);
     FBQ_PICK_FIELDS(FBQ__PRINT)
 #undef FBQ__PRINT
-    return length;
+    return snprintf(text, bytes, "%s", line);
 }
 
 fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)

@@ -1,0 +1,185 @@
+// fbq/fbq.cuh: the layer for projects that compile with nvcc: typed launchers over the same device
+// code and the same arithmetic of sizes as the C API, and so the same bits for the same picks.
+//
+//     #define FBQ_IMPLEMENTATION     // in one translation unit
+//     #include <fbq/fbq.cuh>
+//     ...
+//     fbq_status s = fbq::linear<128, FBQ_ZERO_F16>(problem, call, stream);
+//
+// No NVRTC and no dlopen takes part; the kernels are instantiated by your nvcc for your -arch.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_CUH
+#define FBQ_CUH
+
+#include <cuda_runtime.h>
+
+#include "device/down.cuh"
+#include "device/fused.cuh"
+#include "fbq.h"
+#include "host/geometry.h"
+
+namespace fbq
+{
+
+// Picks as types. Warps, chunks and blocks are compiled in; see pick.h for what they choose.
+template <int Group>
+struct DefaultPick {
+    static constexpr int warps = 16;
+    static constexpr int chunks = Group == 32 || Group == 64 ? 2 : 4;
+    static constexpr int blocks_per_sm = 2;
+    static constexpr int down_warps = 8;
+    static constexpr int down_chunks = 2;
+    static constexpr int down_slices = 16;
+};
+
+namespace detail
+{
+
+inline fbq_status of_cuda(cudaError_t result)
+{
+    return result == cudaSuccess ? FBQ_OK : FBQ_ERR_CUDA;
+}
+
+inline fbq_status read_gpu(fbq_gpu *gpu)
+{
+    int device = 0, major = 0, minor = 0;
+    const struct {
+        cudaDeviceAttr attribute;
+        int *value;
+    } wanted[] = {
+        {cudaDevAttrComputeCapabilityMajor, &major},
+        {cudaDevAttrComputeCapabilityMinor, &minor},
+        {cudaDevAttrMultiProcessorCount, &gpu->sms},
+        {cudaDevAttrMaxSharedMemoryPerBlockOptin, &gpu->shared_block},
+        {cudaDevAttrMaxSharedMemoryPerMultiprocessor, &gpu->shared_sm},
+        {cudaDevAttrMaxRegistersPerMultiprocessor, &gpu->registers_sm},
+    };
+    if (cudaGetDevice(&device) != cudaSuccess)
+        return FBQ_ERR_NO_DEVICE;
+    for (const auto &w : wanted)
+        if (cudaDeviceGetAttribute(w.value, w.attribute, device) != cudaSuccess)
+            return FBQ_ERR_CUDA;
+    gpu->name[0] = 0;
+    gpu->capability = major * 10 + minor;
+    return gpu->capability < 80 ? FBQ_ERR_CAPABILITY : FBQ_OK;
+}
+
+// Was this kernel compiled for sm_90 or later, so that its code can wait for the kernel before it?
+// The device says nothing about that: it also runs code of older targets, which cannot.
+template <class Args>
+fbq_status can_overlap(void (*kernel)(const Args), bool *overlaps)
+{
+    cudaFuncAttributes attributes;
+    const cudaError_t result = cudaFuncGetAttributes(&attributes, (const void *)kernel);
+    *overlaps = result == cudaSuccess && attributes.ptxVersion >= 90;
+    return of_cuda(result);
+}
+
+// `overlaps`: the kernel may start while the one before it runs (host/run.h says when that is
+// safe).
+template <class Args>
+fbq_status launch(void (*kernel)(const Args), const Args &args, const fbq__launch &l,
+                  int shared_most, bool overlaps, cudaStream_t stream)
+{
+    cudaLaunchConfig_t config = {};
+    cudaLaunchAttribute attribute = {};
+    if (l.shared_bytes > 48 * 1024) {
+        const cudaError_t result = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_most);
+        if (result != cudaSuccess)
+            return of_cuda(result);
+    }
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = dim3(l.grid_x, l.grid_y);
+    config.blockDim = dim3(l.threads);
+    config.dynamicSmemBytes = l.shared_bytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = overlaps ? 1 : 0;
+    return of_cuda(cudaLaunchKernelEx(&config, kernel, args));
+}
+
+template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
+fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
+{
+    const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
+    const auto fused = fused_kernel<
+        Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks, Pick::blocks_per_sm>>;
+    bool overlaps = false;
+    fbq__launch l;
+    if (call.down) {
+        fbq_down_args args;
+        fbq__down_launch(&f, &call, &args, &l);
+        fbq_status s = launch(down, args, l, f.gpu.shared_block, false, stream);
+        if (s == FBQ_OK)
+            s = can_overlap(fused, &overlaps);
+        if (s != FBQ_OK)
+            return s;
+    }
+    fbq_fused_args args;
+    fbq__fused_launch(&f, &call, &args, &l);
+    return launch(fused, args, l, f.gpu.shared_block, overlaps, stream);
+}
+
+template <int Group, fbq_zero Zero, class Pick>
+fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
+{
+    fbq_status s = fbq_layout_of(&problem.format, &problem.shape, &f->layout, nullptr);
+    if (s != FBQ_OK)
+        return s;
+    if (problem.format.group != Group || problem.format.zero != Zero)
+        return FBQ_ERR_FORMAT;
+    f->problem = problem;
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices};
+    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
+    s = read_gpu(&f->gpu);
+    if (s == FBQ_OK)
+        s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
+    if (s == FBQ_OK)
+        s = fbq_pick_check(&problem, &f->gpu, &f->fused, nullptr);
+    return s;
+}
+
+} // namespace detail
+
+// Bytes of scratch that fbq::linear wants for calls of up to problem.m_max rows; 0 without a
+// sub-branch or when the problem is not one that is served.
+template <int Group, fbq_zero Zero, class Pick = DefaultPick<Group>>
+size_t scratch_bytes(const fbq_problem &problem)
+{
+    fbq__fixed f;
+    if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
+        return 0;
+    f.down.slices = Pick::down_slices;
+    return fbq__scratch_bytes(&f, problem.m_max);
+}
+
+// y = x . deq(Wq)^T + (x . A^T) . B^T + bias + residual on `stream`; fbq_call (fbq.h) says what
+// each pointer is. Group and Zero must be those of problem.format, or FBQ_ERR_FORMAT comes back.
+// The current CUDA device runs it. Statuses are those of fbq_prepare and fbq_linear. Allocates and
+// synchronises nothing; legal under stream capture once a first call has loaded the kernels.
+template <int Group, fbq_zero Zero, class Pick = DefaultPick<Group>>
+fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t stream)
+{
+    fbq__fixed f;
+    fbq_problem served = problem;
+    if (call.m < 1 || call.m > problem.m_max)
+        return FBQ_ERR_SIZE;
+    served.m_max = call.m == 1 ? 1 : problem.m_max;
+    fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
+    if (s == FBQ_OK)
+        s = fbq__call_check(&f, &call);
+    if (s != FBQ_OK)
+        return s;
+    if (call.m == 1)
+        return f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, true>(f, call, stream)
+                                   : detail::run<Group, Zero, Pick, 1, false>(f, call, stream);
+    return f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 8, true>(f, call, stream)
+                               : detail::run<Group, Zero, Pick, 8, false>(f, call, stream);
+}
+
+} // namespace fbq
+
+#endif

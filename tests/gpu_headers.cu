@@ -1,0 +1,93 @@
+// tests/gpu_headers.cu: the launchers of fbq.cuh, compiled by nvcc, give the C API's bits.
+//
+// SPDX-License-Identifier: Apache-2.0
+#include <fbq/fbq.cuh>
+
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+extern "C" {
+#include "support/device.h"
+}
+
+template <int Group, fbq_zero Zero>
+static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
+{
+    using Pick = fbq::DefaultPick<Group>;
+    const fbq_problem p = {
+        {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1,
+                           Pick::down_slices};
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
+    fbq_plan *plan = nullptr;
+    fbq_error error;
+    if (fbq_prepare(context, &p, &down, &fused, &plan, &error) != FBQ_OK) {
+        printf("prepare: %s\n", error.detail);
+        return 1;
+    }
+    layer l = layer_make(&p, LAYER_RANDOM, 3);
+    device_layer d = device_layer_make(&l);
+    int failed = 0;
+    for (int64_t m = 1; m <= 8; m += 7) {
+        std::vector<uint16_t> x(m * k), y(m * n), z(m * n);
+        input_fill(x.data(), m, k, k, INPUT_NORMAL, 5);
+        device_buffer dx = device_copy(x.data(), x.size() * 2, 0),
+                      dy = device_make(y.size() * 2, 0);
+        device_buffer scratch = device_make(fbq::scratch_bytes<Group, Zero>(p), 0);
+        const fbq_call call = {
+            m, dx.data, 0, d.weights.data, d.down.data,  d.up.data, nullptr, nullptr,
+            0, dy.data, 0, scratch.data,   scratch.bytes};
+        fbq_status s = fbq_linear(plan, &call, nullptr);
+        device_must(cudaDeviceSynchronize(), "C API");
+        failed += s != FBQ_OK || !device_fetch(&dy, y.data());
+        device_poison(&dy);
+        s = fbq::linear<Group, Zero>(p, call, nullptr);
+        device_must(cudaDeviceSynchronize(), "launcher");
+        failed += s != FBQ_OK || !device_fetch(&dy, z.data());
+        const bool same = !memcmp(y.data(), z.data(), y.size() * 2);
+        const verdict v =
+            layer_judge(&l, 0, n < 128 ? n : 128, m, x.data(), k, nullptr, nullptr, 0, y.data(), n);
+        printf("group %d zero %d %lldx%lld r%lld m%lld: %s bits, norm %.1e\n", Group, (int)Zero,
+               (long long)n, (long long)k, (long long)r, (long long)m, same ? "same" : "OTHER",
+               v.norm);
+        failed += !same || v.bad || v.norm > 1e-3;
+        device_free(&dx);
+        device_free(&dy);
+        device_free(&scratch);
+    }
+    // a format that the instantiation is not for
+    fbq_problem other = p;
+    other.format.group = Group == 32 ? 64 : 32;
+    fbq_call none;
+    memset(&none, 0, sizeof none);
+    none.m = 1;
+    failed += fbq::linear<Group, Zero>(other, none, nullptr) != FBQ_ERR_FORMAT;
+    failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_NULL;
+    none.m = 9;
+    failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_SIZE;
+    fbq_plan_free(plan);
+    device_layer_free(&d);
+    layer_free(&l);
+    return failed;
+}
+
+int main()
+{
+    if (!device_present())
+        return SKIPPED;
+    device_must(cudaSetDevice(0), "cudaSetDevice");
+    device_must(cudaFree(nullptr), "context");
+    fbq_context *context = nullptr;
+    fbq_error error;
+    if (fbq_open(nullptr, &context, &error) != FBQ_OK) {
+        printf("fbq_open: %s\n", error.detail);
+        return 1;
+    }
+    int failed = compare<128, FBQ_ZERO_F16>(context, 4096, 4096, 128);
+    failed += compare<128, FBQ_ZERO_NONE>(context, 1000, 11008, 0);
+    failed += compare<32, FBQ_ZERO_CODE>(context, 777, 1000, 20);
+    fbq_close(context);
+    printf("%d failed\n", failed);
+    return failed != 0;
+}

@@ -1,0 +1,403 @@
+/* tests/gpu_linear.c: the C API on a GPU, through NVRTC, against the double reference.
+ *
+ *     gpu_linear [--shard I/N] [--ptx CAPABILITY]
+ *
+ * Every claim of numerics.md is checked on every input kind; outputs are poisoned and guarded.
+ * --ptx 80 runs the sm_80 code on a newer GPU. Shards share the work between processes, most of
+ * whose time NVRTC takes.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fbq/host/half.h>
+
+#include "support/device.h"
+#include "support/layer.h"
+
+static int shard = 0, shards = 1, counter = 0;
+static fbq_context *context;
+static double worst_norm, worst_bound;
+
+static int mine(void)
+{
+    return counter++ % shards == shard;
+}
+
+/* Run a call once and fetch y (m x stride words of the output type). */
+typedef struct run {
+    int64_t m, x_stride, y_stride;
+    size_t x_shift;
+    int with_bias, with_residual;
+} run;
+
+static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d, const run *r,
+                     input_kind kind, uint64_t seed, int judge_norm)
+{
+    int64_t n = l->layout.n, k = l->layout.shape.k, x_stride = r->x_stride ? r->x_stride : k,
+            y_stride = r->y_stride ? r->y_stride : n;
+    size_t size = l->problem.y_type == FBQ_F32 ? 4 : 2;
+    size_t x_bytes = (size_t)((r->m - 1) * x_stride + k) * 2;
+    size_t y_bytes = (size_t)((r->m - 1) * y_stride + n) * size;
+    uint16_t *x = malloc(x_bytes), *bias = malloc((size_t)n * 2);
+    void *y = malloc(y_bytes), *again = malloc(y_bytes), *residual = calloc(1, y_bytes);
+    assert_true(x && bias && y && again && residual);
+    input_fill(x, r->m, k, x_stride, kind, seed);
+    for (int64_t i = 0; i < n; i++)
+        bias[i] = fbq_f16_of_f32((float)(i % 7) - 3);
+    for (int64_t i = 0; i < (int64_t)(y_bytes / size); i++) {
+        float v = (float)(i % 5) * 0.25f;
+        if (size == 4)
+            ((float *)residual)[i] = v;
+        else
+            ((uint16_t *)residual)[i] = fbq_f16_of_f32(v);
+    }
+    device_buffer dx = device_copy(x, x_bytes, r->x_shift), dy = device_make(y_bytes, 0);
+    device_buffer dbias = device_copy(bias, (size_t)n * 2, 0);
+    device_buffer dres = device_copy(residual, y_bytes, 0);
+    size_t scratch_bytes = fbq_plan_scratch_bytes(plan);
+    device_buffer scratch = device_make(scratch_bytes, 0);
+    fbq_call call;
+    memset(&call, 0, sizeof call);
+    call.m = r->m;
+    call.x = dx.data;
+    call.x_stride = r->x_stride;
+    call.weights = d->weights.data;
+    call.down = d->down.data;
+    call.up = d->up.data;
+    call.bias = r->with_bias ? dbias.data : NULL;
+    call.residual = r->with_residual ? dres.data : NULL;
+    call.residual_stride = r->y_stride;
+    call.y = dy.data;
+    call.y_stride = r->y_stride;
+    call.scratch = scratch.data;
+    call.scratch_bytes = scratch_bytes;
+    assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+    device_must(cudaDeviceSynchronize(), "first launch");
+    assert_true(device_fetch(&dy, y));
+    /* again, with everything that must not matter changed: same bits */
+    device_poison(&scratch);
+    device_poison(&dy);
+    assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+    device_must(cudaDeviceSynchronize(), "second launch");
+    assert_true(device_fetch(&dy, again));
+    assert_memory_equal(y, again, y_bytes);
+    /* a row's padding must stay untouched */
+    for (int64_t i = 0; i + 1 < r->m; i++)
+        for (size_t b = (size_t)(i * y_stride + n) * size; b < (size_t)((i + 1) * y_stride) * size;
+             b++)
+            assert_int_equal(((unsigned char *)y)[b], 0xff);
+
+    int64_t most = k > 2000 ? 96 : n, rows = n < most ? n : most;
+    for (int64_t first = 0; first < n; first += n - rows ? n - rows : n) {
+        verdict v = layer_judge(l, first, rows, r->m, x, x_stride, r->with_bias ? bias : NULL,
+                                r->with_residual ? residual : NULL, y_stride, y, y_stride);
+        if (v.bad || v.bound > 4 || (judge_norm && v.norm > 1e-3))
+            fail_msg(
+                "n %lld k %lld r %lld m %lld group %d zero %d %s: norm %.2e bound %.2f, %d not "
+                "finite",
+                (long long)n, (long long)k, (long long)l->layout.shape.segment[0].r,
+                (long long)r->m, l->problem.format.group, (int)l->problem.format.zero,
+                input_name(kind), v.norm, v.bound, v.bad);
+        if (judge_norm && v.norm > worst_norm)
+            worst_norm = v.norm;
+        if (v.bound > worst_bound)
+            worst_bound = v.bound;
+        if (rows == n)
+            break;
+    }
+    device_free(&dx);
+    device_free(&dy);
+    device_free(&dbias);
+    device_free(&dres);
+    device_free(&scratch);
+    free(x);
+    free(bias);
+    free(y);
+    free(again);
+    free(residual);
+}
+
+static fbq_plan *plan_of(const fbq_problem *problem, const fbq_pick *down, const fbq_pick *fused)
+{
+    fbq_plan *plan = NULL;
+    fbq_error error;
+    if (fbq_prepare(context, problem, down, fused, &plan, &error) != FBQ_OK)
+        fail_msg("prepare: %s", error.detail);
+    return plan;
+}
+
+/* The numeric claims, on real sizes: every input kind, M = 1 .. 8. */
+static void test_inputs(void **state)
+{
+    static const int64_t sizes[][3] = {
+        {4096, 4096, 128}, {4096, 11008, 128}, {1000, 14336, 96}, {11008, 4096, 0}};
+    static const int groups[] = {32, 128, FBQ_GROUP_ROW};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (size_t g = 0; g < 3; g++) {
+            if (!mine())
+                continue;
+            fbq_problem p = {{4, groups[g], (fbq_zero)(g % 3), FBQ_F16, FBQ_F16},
+                             fbq_shape_of(sizes[i][0], sizes[i][1], sizes[i][2]),
+                             FBQ_F16,
+                             FBQ_F16,
+                             8};
+            layer l = layer_make(&p, LAYER_RANDOM, 11 + i);
+            device_layer d = device_layer_make(&l);
+            fbq_plan *plan = plan_of(&p, NULL, NULL);
+            for (int kind = 0; kind < INPUT_KINDS; kind++)
+                for (int64_t m = 1; m <= 8; m += m == 1 ? 2 : 5) {
+                    run r = {m, 0, 0, 0, 0, 0};
+                    run_once(plan, &l, &d, &r, (input_kind)kind, 100 + (uint64_t)m, 1);
+                }
+            fbq_plan_free(plan);
+            device_layer_free(&d);
+            layer_free(&l);
+        }
+}
+
+/* Ragged sizes, all groups and zero kinds, odd ranks, strides, shifts, bias, residual, fp32 y. */
+static void test_shapes(void **state)
+{
+    static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
+    static const int64_t sizes[][3] = {
+        {1, 1, 0},       {16, 64, 1},     {37, 65, 15},   {100, 100, 16}, {130, 576, 17},
+        {48, 1000, 128}, {17, 4096, 130}, {5, 12345, 33}, {300, 2048, 0}, {64, 28672, 8}};
+    (void)state;
+    for (size_t g = 0; g < 5; g++)
+        for (int zero = 0; zero < 3; zero++)
+            for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+                if (!mine())
+                    continue;
+                fbq_problem p = {{4, groups[g], (fbq_zero)zero, FBQ_F16, FBQ_F16},
+                                 fbq_shape_of(sizes[i][0], sizes[i][1], sizes[i][2]),
+                                 FBQ_F16,
+                                 i % 3 == 2 ? FBQ_F32 : FBQ_F16,
+                                 8};
+                layer l = layer_make(&p, LAYER_RANDOM, 1000 + i);
+                device_layer d = device_layer_make(&l);
+                fbq_plan *plan = plan_of(&p, NULL, NULL);
+                for (int64_t m = 1; m <= 8; m++) {
+                    int v = (int)(m + (int64_t)i);
+                    run r = {m,
+                             v % 3 == 1 ? sizes[i][1] + 3 : 0,
+                             v % 3 == 2 ? sizes[i][0] + 5 : 0,
+                             (size_t)(v % 4 == 3 ? 2 : 0),
+                             v % 2,
+                             v % 5 == 0};
+                    run_once(plan, &l, &d, &r, v % 2 ? INPUT_NORMAL : INPUT_MEAN, 7 + (uint64_t)v,
+                             sizes[i][1] > 64);
+                }
+                fbq_plan_free(plan);
+                device_layer_free(&d);
+                layer_free(&l);
+            }
+}
+
+/* Integers and powers of two: the GPU's bits are the reference's. */
+static void test_exact(void **state)
+{
+    (void)state;
+    for (int zero = 0; zero < 3; zero++) {
+        if (!mine())
+            continue;
+        fbq_problem p = {{4, 64, (fbq_zero)zero, FBQ_F16, FBQ_F16},
+                         fbq_shape_of(70, 300, 20),
+                         FBQ_F16,
+                         FBQ_F32,
+                         8};
+        layer l = layer_make(&p, LAYER_EXACT, 5);
+        device_layer d = device_layer_make(&l);
+        fbq_plan *plan = plan_of(&p, NULL, NULL);
+        for (int64_t m = 1; m <= 8; m++) {
+            run r = {m, 0, 0, 0, 0, 0};
+            double before = worst_norm;
+            worst_norm = 0;
+            run_once(plan, &l, &d, &r, INPUT_INTEGER, 3, 1);
+            assert_true(worst_norm == 0);
+            worst_norm = before;
+        }
+        fbq_plan_free(plan);
+        device_layer_free(&d);
+        layer_free(&l);
+    }
+}
+
+/* Other picks than the default, each of which splits the sums differently. */
+static void test_picks(void **state)
+{
+    static const char *const fused[] = {
+        "fused warps=1 chunks=1 blocks_per_sm=8",  "fused warps=2 chunks=4 blocks_per_sm=4",
+        "fused warps=3 chunks=2 blocks_per_sm=2",  "fused warps=8 chunks=2 blocks_per_sm=4",
+        "fused warps=16 chunks=1 blocks_per_sm=1", "fused warps=16 chunks=4 blocks_per_sm=1"};
+    static const char *const down[] = {"down warps=1 chunks=1 slices=1",
+                                       "down warps=3 chunks=2 slices=5",
+                                       "down warps=16 chunks=4 slices=64"};
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        if (!mine())
+            continue;
+        fbq_problem p = {{4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16},
+                         fbq_shape_of(200, 4100, 40),
+                         FBQ_F16,
+                         FBQ_F16,
+                         8};
+        fbq_pick f, d;
+        fbq_error error;
+        assert_int_equal(fbq_pick_parse(fused[i], &f, &error), FBQ_OK);
+        assert_int_equal(fbq_pick_parse(down[i % 3], &d, &error), FBQ_OK);
+        layer l = layer_make(&p, LAYER_RANDOM, 77);
+        device_layer dl = device_layer_make(&l);
+        fbq_plan *plan = plan_of(&p, &d, &f);
+        for (int64_t m = 1; m <= 8; m += 7) {
+            run r = {m, 0, 0, 0, 1, 0};
+            run_once(plan, &l, &dl, &r, INPUT_NORMAL, 9, 1);
+        }
+        fbq_plan_free(plan);
+        device_layer_free(&dl);
+        layer_free(&l);
+    }
+}
+
+/* A captured graph replays to the same bits, and a launch takes the layer without its branch. */
+static void test_graph(void **state)
+{
+    (void)state;
+    if (!mine())
+        return;
+    fbq_problem p = {{4, 128, FBQ_ZERO_CODE, FBQ_F16, FBQ_F16},
+                     fbq_shape_of(512, 1024, 64),
+                     FBQ_F16,
+                     FBQ_F16,
+                     1};
+    layer l = layer_make(&p, LAYER_RANDOM, 21);
+    device_layer d = device_layer_make(&l);
+    fbq_plan *plan = plan_of(&p, NULL, NULL);
+    uint16_t x[1024], eager[512], replayed[512];
+    input_fill(x, 1, 1024, 1024, INPUT_NORMAL, 4);
+    device_buffer dx = device_copy(x, sizeof x, 0), dy = device_make(sizeof eager, 0);
+    device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
+    fbq_call call = {1, dx.data, 0, d.weights.data, d.down.data,  d.up.data, NULL, NULL,
+                     0, dy.data, 0, scratch.data,   scratch.bytes};
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+    device_must(cudaDeviceSynchronize(), "eager");
+    assert_true(device_fetch(&dy, eager));
+    device_must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+    device_must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
+    assert_int_equal(fbq_linear(plan, &call, stream), FBQ_OK);
+    device_must(cudaStreamEndCapture(stream, &graph), "end capture");
+    device_must(cudaGraphInstantiate(&exec, graph, 0), "instantiate");
+    for (int i = 0; i < 50; i++) {
+        device_poison(&dy);
+        device_must(cudaDeviceSynchronize(), "poison");
+        device_must(cudaGraphLaunch(exec, stream), "replay");
+        device_must(cudaStreamSynchronize(stream), "replay");
+        assert_true(device_fetch(&dy, replayed));
+        assert_memory_equal(eager, replayed, sizeof eager);
+    }
+    call.down = call.up = NULL;
+    assert_int_equal(fbq_linear(plan, &call, stream), FBQ_OK);
+    device_must(cudaStreamSynchronize(stream), "without the branch");
+    assert_true(device_fetch(&dy, replayed));
+    layer bare = l;
+    bare.parts.down = bare.parts.up = NULL;
+    verdict v = layer_judge(&bare, 0, 512, 1, x, 1024, NULL, NULL, 0, replayed, 512);
+    assert_true(v.bad == 0 && v.norm < 1e-3);
+    device_must(cudaGraphExecDestroy(exec), "destroy");
+    device_must(cudaGraphDestroy(graph), "destroy");
+    device_must(cudaStreamDestroy(stream), "destroy");
+    device_free(&dx);
+    device_free(&dy);
+    device_free(&scratch);
+    fbq_plan_free(plan);
+    device_layer_free(&d);
+    layer_free(&l);
+}
+
+/* What a launch refuses. */
+static void test_bad_calls(void **state)
+{
+    (void)state;
+    if (!mine())
+        return;
+    fbq_problem p = {
+        {4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, fbq_shape_of(32, 128, 16), FBQ_F16, FBQ_F16, 2};
+    layer l = layer_make(&p, LAYER_RANDOM, 1);
+    device_layer d = device_layer_make(&l);
+    fbq_plan *plan = plan_of(&p, NULL, NULL);
+    device_buffer x = device_make(1024, 0), y = device_make(1024, 0);
+    device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
+    const fbq_call good = {1, x.data, 0, d.weights.data, d.down.data,  d.up.data, NULL, NULL,
+                           0, y.data, 0, scratch.data,   scratch.bytes};
+    fbq_call c;
+#define REFUSED(status, change) \
+    c = good;                   \
+    change;                     \
+    assert_int_equal(fbq_linear(plan, &c, NULL), status)
+    assert_int_equal(fbq_linear(NULL, &good, NULL), FBQ_ERR_NULL);
+    assert_int_equal(fbq_linear(plan, NULL, NULL), FBQ_ERR_NULL);
+    REFUSED(FBQ_ERR_NULL, c.x = NULL);
+    REFUSED(FBQ_ERR_NULL, c.y = NULL);
+    REFUSED(FBQ_ERR_NULL, c.weights = NULL);
+    REFUSED(FBQ_ERR_NULL, c.up = NULL);
+    REFUSED(FBQ_ERR_NULL, c.scratch = NULL);
+    REFUSED(FBQ_ERR_SIZE, c.m = 0);
+    REFUSED(FBQ_ERR_SIZE, c.m = 3);
+    REFUSED(FBQ_ERR_SIZE, c.x_stride = 127);
+    REFUSED(FBQ_ERR_SIZE, c.y_stride = 31);
+    REFUSED(FBQ_ERR_ALIGNMENT, c.weights = d.weights.data + 16);
+    REFUSED(FBQ_ERR_ALIGNMENT, c.x = x.data + 1);
+    REFUSED(FBQ_ERR_ALIGNMENT, c.y = y.data + 1);
+    REFUSED(FBQ_ERR_ALIGNMENT, c.scratch = scratch.data + 8);
+    REFUSED(FBQ_ERR_BUFFER, c.scratch_bytes = 16);
+    assert_int_equal(fbq_linear(plan, &good, NULL), FBQ_OK);
+    device_must(cudaDeviceSynchronize(), "good call");
+    fbq_plan_free(plan);
+    device_free(&x);
+    device_free(&y);
+    device_free(&scratch);
+    device_layer_free(&d);
+    layer_free(&l);
+}
+
+int main(int argc, char **argv)
+{
+    fbq_options options = {0, 0, NULL, NULL};
+    fbq_error error;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--shard") && sscanf(argv[i + 1], "%d/%d", &shard, &shards) == 2)
+            continue;
+        if (!strcmp(argv[i], "--ptx") && sscanf(argv[i + 1], "%d", &options.ptx) == 1)
+            continue;
+        fprintf(stderr, "usage: gpu_linear [--shard I/N] [--ptx CAPABILITY]\n");
+        return 2;
+    }
+    if (!device_present())
+        return SKIPPED;
+    device_must(cudaSetDevice(0), "cudaSetDevice");
+    device_must(cudaFree(NULL), "context");
+    if (fbq_open(&options, &context, &error) != FBQ_OK) {
+        fprintf(stderr, "fbq_open: %s\n", error.detail);
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inputs), cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_exact),  cmocka_unit_test(test_picks),
+        cmocka_unit_test(test_graph),  cmocka_unit_test(test_bad_calls)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    printf("worst norm %.2e, worst bound c = %.3f\n", worst_norm, worst_bound);
+    fbq_close(context);
+    return failed;
+}
