@@ -15,7 +15,6 @@ static void plans_close(bench *b)
     }
     b->int4 = b->fbq2 = NULL;
     gpu_free(&b->g, &b->scratch);
-    b->m = -1;
 }
 
 static void shape_close(bench *b)
@@ -25,7 +24,7 @@ static void shape_close(bench *b)
     gpu_free(&b->g, &b->t32);
     gpu_free(&b->g, &b->t16);
     gpu_free(&b->g, &b->deq);
-    b->shape = -1;
+    b->shape = b->m = -1;
 }
 
 int bench_select(bench *b, int shape, int m, fail *f)
@@ -39,10 +38,7 @@ int bench_select(bench *b, int shape, int m, fail *f)
         }
         b->shape = shape;
     }
-    if (b->m != m) {
-        plans_close(b);
-        b->m = m;
-    }
+    b->m = m;
     return 0;
 }
 
@@ -71,7 +67,7 @@ static int plan_need(bench *b, int64_t rank, const fbq_pick *down, const fbq_pic
     problem.shape = fbq_shape_of(b->l.n, b->l.k, rank);
     problem.x_type = FBQ_F16;
     problem.y_type = FBQ_F16;
-    problem.m_max = b->o.m[b->m];
+    problem.m_max = b->l.m_max;
     if (fbq_prepare(b->fbq, &problem, down, fused, plan, &error) != FBQ_OK) {
         *plan = NULL;
         return failf(f, "fbq_prepare: %s", error.detail);

@@ -62,7 +62,7 @@ typedef struct bench {
     /* what is in hand */
     int shape, m; /* indices, -1: none */
     layers l;
-    fbq_plan *int4, *fbq2; /* for this shape and m; NULL until needed */
+    fbq_plan *int4, *fbq2; /* for this shape and up to the most rows; NULL until needed */
     void *scratch;
     size_t scratch_bytes;
     float *t32;   /* partial sums of t of the own down kernel */
@@ -82,7 +82,7 @@ typedef struct bench {
 int bench_select(bench *b, int shape, int m, fail *f);
 void bench_close(bench *b);
 
-/* Plans and buffers of the shape and m in hand, made when first asked for. */
+/* Plans of the shape in hand, made when first asked for. */
 int bench_need_int4(bench *b, fail *f);
 int bench_need_fbq2(bench *b, fail *f);
 

@@ -156,7 +156,7 @@ static int int4_open(prepared *p, fail *f)
 {
     fbq_pick pick;
     TRY(bench_need_int4(p->b, f));
-    if (fbq_plan_pick(p->b->int4, FBQ_KERNEL_FUSED, &pick) == FBQ_OK)
+    if (fbq_plan_pick(p->b->int4, FBQ_KERNEL_FUSED, p->b->o.m[p->b->m], &pick) == FBQ_OK)
         fbq_pick_print(&pick, p->label, sizeof p->label);
     return run_checked(p, f);
 }
@@ -164,12 +164,12 @@ static int int4_open(prepared *p, fail *f)
 static int fbq2_open(prepared *p, fail *f)
 {
     fbq_pick pick;
-    int length = 0;
+    int length = 0, m = p->b->o.m[p->b->m];
     TRY(bench_need_fbq2(p->b, f));
-    if (fbq_plan_pick(p->b->fbq2, FBQ_KERNEL_FUSED, &pick) == FBQ_OK)
+    if (fbq_plan_pick(p->b->fbq2, FBQ_KERNEL_FUSED, m, &pick) == FBQ_OK)
         length = fbq_pick_print(&pick, p->label, sizeof p->label - 2);
     if (length < (int)sizeof p->label / 2 &&
-        fbq_plan_pick(p->b->fbq2, FBQ_KERNEL_DOWN, &pick) == FBQ_OK) {
+        fbq_plan_pick(p->b->fbq2, FBQ_KERNEL_DOWN, m, &pick) == FBQ_OK) {
         memcpy(p->label + length, "; ", 3);
         fbq_pick_print(&pick, p->label + length + 2, sizeof p->label - (size_t)length - 2);
     }
