@@ -148,18 +148,15 @@ static char *joined(int argc, char **argv)
     return text;
 }
 
-/* Google Benchmark's options, with ours added in front, so that the user's own come last and win.
- * A listing writes no file. */
+/* Google Benchmark's options; a listing asks for the list and writes no file. */
 static char **benchmark_arguments(int *argc, char **argv, int listing)
 {
-    static char tabular[] = "--benchmark_counters_tabular=true",
-                list[] = "--benchmark_list_tests=true";
+    static char name[] = "fbq-bench", list[] = "--benchmark_list_tests=true";
     char **out = calloc((size_t)*argc + 4, sizeof *out);
     int count = 0;
     if (!out)
         return NULL;
-    out[count++] = argv[0];
-    out[count++] = tabular;
+    out[count++] = name; /* not argv[0]: its folder is nobody's business */
     for (int i = 1; i < *argc; i++) {
         if (listing && !strncmp(argv[i], "--benchmark_out", 15)) {
             fprintf(stderr, "fbq-bench: %s is ignored: there is nothing to write\n", argv[i]);

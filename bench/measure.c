@@ -173,7 +173,7 @@ static int end(measure *s, shim_report *report, fail *f)
         count(report, "xread_pdl", t.median / floor->time[1].median);
     }
     if (s->p.what != VARIANT_READ && s->p.what != VARIANT_READ_PDL)
-        count(report, "error", s->p.error);
+        count(report, "rel_error", s->p.error);
     if (variant_wants_branch(s->p.what))
         count_extra(s, t.median, report);
     report->label = s->p.label;
