@@ -1,7 +1,7 @@
 # Thin: each target sets up what it needs, then asks CMake. `make help` lists them.
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-asan test-pip-cuda bench format check-format clean distclean
+.PHONY: help setup configure build demo test test-asan test-pip-cuda bench format check-format clean distclean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -20,12 +20,17 @@ help:
 setup:
 	@scripts/setup.sh
 
-build: setup
+configure: setup
 	cmake --preset $(PRESET)
+
+build: configure
 	cmake --build --preset $(PRESET) -j $(JOBS)
 
-demo: build
-	scripts/demo.sh build/$(PRESET)
+# Without the model the demo makes a layer of its own, and says so. ARGS go to fbq-demo.
+demo: configure
+	cmake --build --preset $(PRESET) -j $(JOBS) --target fbq-demo
+	@scripts/fetch_model.sh || true
+	build/$(PRESET)/examples/demo/fbq-demo $(ARGS)
 
 # The closing summary of ctest is the last thing printed.
 test: build
@@ -41,9 +46,11 @@ test-pip-cuda:
 	env -u CUDA_HOME -u CUDA_PATH -u CUDACXX -u LIBRARY_PATH -u LD_LIBRARY_PATH PATH="$$path" \
 	    FBQ_IGNORE_SYSTEM_CUDA=1 $(MAKE) test PRESET=pip-cuda
 
+# ARGS go to fbq-bench; make bench ARGS=--help lists them.
 bench:
-	$(MAKE) build PRESET=release
-	scripts/bench.sh build/release
+	$(MAKE) configure PRESET=release
+	cmake --build --preset release -j $(JOBS) --target fbq-bench
+	build/release/bench/fbq-bench $(ARGS)
 
 format:
 	clang-format -i $(FORMATTED)
@@ -52,7 +59,7 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 clean:
-	rm -rf build/dev build/asan build/release build/pip-cuda
+	rm -rf build/dev build/asan build/release build/pip-cuda build/package build/prefix build/example
 
 distclean:
 	rm -rf build

@@ -42,9 +42,9 @@ function(fbq_cuda_toolkit out root why)
   list(REMOVE_DUPLICATES candidates)
 
   foreach(folder IN LISTS candidates)
+    unset(nvcc) # find_program keeps a variable that is set
     find_program(nvcc nvcc PATHS "${folder}/bin" NO_DEFAULT_PATH NO_CACHE)
     if(NOT nvcc)
-      unset(nvcc)
       continue()
     endif()
     set(missing "")
@@ -64,7 +64,6 @@ function(fbq_cuda_toolkit out root why)
     endforeach()
     execute_process(COMMAND "${nvcc}" --version OUTPUT_VARIABLE text ERROR_VARIABLE text
                     RESULT_VARIABLE result)
-    unset(nvcc)
     set(version 0)
     if(result EQUAL 0 AND text MATCHES "release ([0-9]+\\.[0-9]+)")
       set(version ${CMAKE_MATCH_1})

@@ -22,8 +22,8 @@ if(FBQ_SANITIZE)
   add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=address,undefined>
                       $<$<COMPILE_LANGUAGE:C,CXX>:-fno-sanitize-recover=all>
                       $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>)
-  add_link_options($<$<LINK_LANGUAGE:C,CXX>:-fsanitize=address,undefined>
-                   $<$<LINK_LANGUAGE:CUDA>:-Xcompiler=-fsanitize=address,undefined>)
+  # CMake links CUDA programs with the host's compiler.
+  add_link_options(-fsanitize=address,undefined)
 endif()
 
 if(FBQ_BUILD_TESTS)
@@ -40,8 +40,7 @@ endfunction()
 
 # fbq_set_test(<test> LABEL <label> [TIMEOUT <seconds>])
 #
-# What every test of ours has: a label, a time limit, 77 as the exit status that means "skipped",
-# and the toolkit's libraries within reach (AddressSanitizer's dlopen does not know a run path).
+# What every test of ours has: a label, a time limit, 77 as the exit status that means "skipped".
 function(fbq_set_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL;TIMEOUT" "")
   if(NOT arg_LABEL)
@@ -52,8 +51,12 @@ function(fbq_set_test name)
     set(arg_TIMEOUT 600)
   endif()
   set_tests_properties(${name} PROPERTIES
-    LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
-    ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${FBQ_CUDA_LIB_DIR}")
+    LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77)
+  if(FBQ_SANITIZE)
+    # AddressSanitizer's own dlopen does not know the program's run path.
+    set_tests_properties(${name} PROPERTIES
+      ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${FBQ_CUDA_LIB_DIR}")
+  endif()
 endfunction()
 
 # fbq_add_test(<name> LABEL <label> SOURCES <file>... [LIBS <library>...] [ARGS <argument>...]

@@ -9,8 +9,7 @@ if(NOT CMAKE_CUDA_COMPILER)
   if(NOT toolkit)
     message(FATAL_ERROR "fbq: no usable CUDA toolkit: ${why}. Run scripts/setup.sh, or install CUDA "
                         "${FBQ_CUDA_MINIMUM} or newer and set CUDA_HOME. The headers alone need "
-                        "none: -DFBQ_BUILD_IMPL=OFF -DFBQ_BUILD_TESTS=OFF -DFBQ_BUILD_EXAMPLES=OFF "
-                        "-DFBQ_BUILD_BENCH=OFF.")
+                        "none: -DFBQ_DEVELOP=OFF.")
   endif()
   if(NOT CUDAToolkit_ROOT)
     set(CUDAToolkit_ROOT "${toolkit}" CACHE PATH "The CUDA toolkit")
@@ -36,3 +35,4 @@ endif()
 find_package(CUDAToolkit ${FBQ_CUDA_MINIMUM} REQUIRED)
 set(FBQ_CUDA_INCLUDE ${CUDAToolkit_INCLUDE_DIRS})
 set(FBQ_CUDA_LIB_DIR ${CUDAToolkit_LIBRARY_DIR})
+get_filename_component(FBQ_CUDA_HOME "${CUDAToolkit_BIN_DIR}/.." ABSOLUTE)

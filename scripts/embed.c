@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     int check = argc > 1 && strcmp(argv[1], "--check") == 0;
     const char *path;
     text header, old;
-    FILE *file;
+    int fresh;
 
     argc -= 1 + check;
     argv += 1 + check;
@@ -159,18 +159,18 @@ int main(int argc, char **argv)
     path = argv[0];
     header = header_of(argc - 1, argv + 1);
     old = read_file(path, 1);
-    if (old.size == header.size && memcmp(old.bytes, header.bytes, old.size) == 0)
-        return 0;
-    errno = 0;
-    if (check) {
+    fresh = old.size == header.size && memcmp(old.bytes, header.bytes, old.size) == 0;
+    free(old.bytes);
+    if (!fresh && check)
         fprintf(stderr,
                 "embed: %s is not what its sources say; build the target \"embed\" and commit it\n",
                 path);
-        return 1;
+    if (!fresh && !check) {
+        FILE *file = fopen(path, "wb");
+        if (!file || fwrite(header.bytes, 1, header.size, file) != header.size || fclose(file))
+            die("cannot be written", path);
+        printf("embed: wrote %s (%d files)\n", path, argc - 1);
     }
-    file = fopen(path, "wb");
-    if (!file || fwrite(header.bytes, 1, header.size, file) != header.size || fclose(file))
-        die("cannot be written", path);
-    printf("embed: wrote %s (%d files)\n", path, argc - 1);
-    return 0;
+    free(header.bytes);
+    return fresh || !check ? 0 : 1;
 }

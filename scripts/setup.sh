@@ -11,13 +11,23 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build pkg-config libcmocka-dev libbenchmark-dev
-    libopenblas-dev liblapacke-dev libjansson-dev libxxhash-dev clang-format python3
+    libopenblas-dev liblapacke-dev libjansson-dev libxxhash-dev libpcre2-dev clang-format python3
     python3-venv python3-pip ca-certificates)
+
+log=build/setup.log
+mkdir -p build
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
     say "$*"
     exit 1
+}
+# quietly COMMAND...: into the log; its last lines are shown when it fails.
+quietly() {
+    "$@" </dev/null >>"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        return 1
+    }
 }
 
 missing_packages() {
@@ -36,7 +46,7 @@ missing_tools() {
         command -v "$tool" >/dev/null || printf '%s\n' "$tool"
     done
     if command -v pkg-config >/dev/null; then
-        for library in cmocka jansson libxxhash openblas; do
+        for library in cmocka jansson libxxhash libpcre2-8 openblas; do
             pkg-config --exists "$library" || printf '%s\n' "$library"
         done
     fi
@@ -58,10 +68,13 @@ install_packages() {
         root=(sudo)
     fi
     say "installing ${missing[*]}"
-    "${root[@]}" apt-get update -qq >&2 || say "apt-get update failed; trying with the old lists"
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends "${missing[@]}" </dev/null >&2 ||
-        die "apt-get could not install all of: ${missing[*]} (see its message above)"
+    # sudo asks for its password here, before output goes to the log.
+    ((EUID == 0)) || sudo -v
+    quietly "${root[@]}" apt-get update ||
+        say "apt-get update failed; trying with the old lists"
+    quietly "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends "${missing[@]}" ||
+        die "apt-get could not install all of: ${missing[*]} (the whole story is in $log)"
 }
 
 find_cuda() { cmake -DROOT="$PWD" -P cmake/cuda_toolkit.cmake 2>/dev/null; }
@@ -73,15 +86,15 @@ install_cuda() {
     ((free > 4000)) || die "the CUDA toolkit needs 4 GB of disk for its setup, $free MB are free here"
     say "no usable CUDA toolkit here; fetching CUDA 13.0 from PyPI (600 MB) into $toolkit"
     rm -rf "$work" "$toolkit"
-    mkdir -p build
-    python3 -m venv "$work/venv" ||
+    quietly python3 -m venv "$work/venv" ||
         die "python3 -m venv failed; install python3-venv"
-    "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+    quietly "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
         --no-cache-dir --no-compile --only-binary=:all: --target "$work/site" \
-        -r scripts/cuda_packages.txt </dev/null >&2 ||
-        die "PyPI's CUDA packages cannot be had (see above); install the CUDA toolkit, 12.8 or newer, and set CUDA_HOME"
+        -r scripts/cuda_packages.txt ||
+        die "PyPI's CUDA packages cannot be had (see $log); install the CUDA toolkit, 12.8 or" \
+            "newer, and set CUDA_HOME"
     local tree="$work/site/nvidia/cu13"
-    [[ -x $tree/bin/nvcc ]] || die "the CUDA packages have another layout than expected: no $tree/bin/nvcc"
+    [[ -x $tree/bin/nvcc ]] || die "the CUDA packages are laid out in a new way: no $tree/bin/nvcc"
     ln -s lib "$tree/lib64"
     for library in "$tree"/lib/*.so.*; do
         library=${library##*/}
@@ -90,7 +103,8 @@ install_cuda() {
     # Last, so that an interrupted setup is not taken for a finished one.
     mv "$tree" "$toolkit"
     rm -rf "$work"
-    find_cuda >/dev/null || die "$(cmake -DROOT="$PWD" -P cmake/cuda_toolkit.cmake 2>&1 | tr '\n' ' ')"
+    find_cuda >/dev/null ||
+        die "$(cmake -DROOT="$PWD" -P cmake/cuda_toolkit.cmake 2>&1 | tr -s '\n ' ' ')"
 }
 
 install_packages

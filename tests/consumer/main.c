@@ -1,6 +1,6 @@
 /* What every consumer project builds: pack a small layer, read the header back, and compare the
- * reference with the sum written out here. All numbers are small multiples of powers of two, so that
- * both are exact. Valid C11 and C++17.
+ * reference with the sum written out here. All numbers are small multiples of powers of two, so
+ * that both are exact. Valid C11 and C++17.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fbq/fbq.h>
@@ -66,10 +66,10 @@ int main(void)
     weights = part_of(layout.weights_bytes);
     down = part_of(layout.down_bytes);
     up = part_of(layout.up_bytes);
-    if (failed("fbq_pack_weights",
-               fbq_pack_weights(&layout, codes, scales, zeros, weights, layout.weights_bytes,
-                                &error),
-               &error) ||
+    if (failed(
+            "fbq_pack_weights",
+            fbq_pack_weights(&layout, codes, scales, zeros, weights, layout.weights_bytes, &error),
+            &error) ||
         failed("fbq_pack_down", fbq_pack_down(&layout, a, down, layout.down_bytes, &error),
                &error) ||
         failed("fbq_pack_up", fbq_pack_up(&layout, b, R, up, layout.up_bytes, &error), &error) ||

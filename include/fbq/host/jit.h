@@ -13,6 +13,7 @@
  */
 typedef struct fbq__nvrtc {
     void *library;
+    void *builtins; /* NULL where NVRTC is left to find them */
     int (*version)(int *, int *);
     const char *(*error_string)(int);
     int (*create)(void **, const char *, const char *, int, const char *const *,
@@ -45,6 +46,21 @@ static void *fbq__open_first(const char *only, const char *const *names, int cou
     return library;
 }
 
+/* NVRTC opens a second library by its bare name, and the loader then looks neither beside NVRTC nor
+ * along our run path. So it is opened here first, from where NVRTC itself was found; where that
+ * fails NVRTC tries the system's folders. */
+static void *fbq__builtins_open(const char *path, const fbq__nvrtc *n)
+{
+    char name[1024];
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    int folder = slash ? (int)(slash - path) + 1 : 0, major = 0, minor = 0, length;
+    if (n->version(&major, &minor))
+        return NULL;
+    length = snprintf(name, sizeof name, "%.*slibnvrtc-builtins.so.%d.%d", folder,
+                      folder ? path : "", major, minor);
+    return length < (int)sizeof name ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : NULL;
+}
+
 static fbq_status fbq__nvrtc_open(const char *path, fbq__nvrtc *n, fbq_error *error)
 {
     static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
@@ -72,6 +88,7 @@ static fbq_status fbq__nvrtc_open(const char *path, fbq__nvrtc *n, fbq_error *er
                          "%s lacks a function that is needed: expected NVRTC 12 or later",
                          path ? path : "libnvrtc");
     }
+    n->builtins = fbq__builtins_open(path, n);
     return FBQ_OK;
 }
 
@@ -79,7 +96,9 @@ static void fbq__nvrtc_close(fbq__nvrtc *n)
 {
     if (n->library)
         dlclose(n->library);
-    n->library = NULL;
+    if (n->builtins)
+        dlclose(n->builtins);
+    n->library = n->builtins = NULL;
 }
 
 /* ---- The program text: an extern "C" entry for each kernel, so that names need no demangling ----

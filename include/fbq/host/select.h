@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "geometry.h"
+#include "layout.h"
 
 static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
 
