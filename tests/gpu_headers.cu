@@ -17,10 +17,9 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     using Pick = fbq::DefaultPick;
     const fbq_problem p = {
         {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
-    const fbq_pick down = {
-        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
-    fbq_pick fused = {FBQ_KERNEL_FUSED,    Pick::warps, Pick::chunks,
-                      Pick::blocks_per_sm, 1,           Pick::stages};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1,
+                           Pick::down_slices};
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
     fbq_error error;
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
@@ -36,7 +35,6 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
             0, dy.data, 0, scratch.data,   scratch.bytes};
         fbq_problem q = p;
         q.m_max = (int)m;
-        fused.blocks_per_sm = m == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more;
         fbq_plan *plan = nullptr;
         if (fbq_prepare(context, &q, &down, &fused, &plan, &error) != FBQ_OK) {
             printf("prepare: %s\n", error.detail);

@@ -26,12 +26,10 @@ namespace fbq
 struct DefaultPick {
     static constexpr int warps = 16;
     static constexpr int chunks = 4;
-    static constexpr int blocks_per_sm = 2;      // for one row of x
-    static constexpr int blocks_per_sm_more = 1; // for 2 .. 8 rows, which want more shared memory
-    static constexpr int stages = 2;
+    static constexpr int blocks_per_sm = 1;
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
-    static constexpr int down_slices = 16;
+    static constexpr int down_slices = 8;
 };
 
 namespace detail
@@ -106,9 +104,8 @@ template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
-    constexpr int blocks = Columns == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more;
-    const auto fused = fused_kernel<
-        Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks, blocks, Pick::stages>>;
+    const auto fused =
+        fused_kernel<Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks>>;
     bool overlaps = false;
     fbq__launch l;
     if (call.down) {
@@ -134,13 +131,8 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     if (problem.format.group != Group || problem.format.zero != Zero)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
-    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
-    f->fused = {FBQ_KERNEL_FUSED,
-                Pick::warps,
-                Pick::chunks,
-                problem.m_max == 1 ? Pick::blocks_per_sm : Pick::blocks_per_sm_more,
-                1,
-                Pick::stages};
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices};
+    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);

@@ -23,8 +23,7 @@ typedef enum fbq_kernel {
     X(warps)         /* warps of a block; each takes its own slice of K */                       \
     X(chunks)        /* 64-code chunks that a warp takes in one step */                          \
     X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */ \
-    X(slices)        /* down: slices of K, each one partial sum of t */                          \
-    X(stages)        /* fused: steps of weights that a warp's ring holds */
+    X(slices)        /* down: slices of K, each one partial sum of t */
 
 typedef struct fbq_pick {
     fbq_kernel kernel;

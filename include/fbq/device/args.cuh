@@ -33,8 +33,9 @@ typedef struct fbq_fused_args {
     long long y_stride;   // numbers
     long long residual_stride;
     long long record_bytes;
-    int codes_bytes;  // scales begin here in a record
-    int scales_bytes; // integer zero points begin this much later
+    long long round_bytes; // from a block's tile to its next: record_bytes * grid
+    int codes_bytes;       // scales begin here in a record
+    int scales_bytes;      // integer zero points begin this much later
     int m;
     int n;
     int k;
@@ -47,7 +48,6 @@ typedef struct fbq_fused_args {
     int rank_tiles;
     int slices;      // partial sums of t
     int smem_t;      // shared memory offsets in bytes: t's fragments,
-    int smem_ring;   // rings of stages,
     int smem_x;      // x
     int slice_bytes; // x of one warp and pass
 } fbq_fused_args;

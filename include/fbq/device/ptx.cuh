@@ -105,24 +105,6 @@ FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
 {
     asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
 }
-FBQ_DEVICE u32 lds_u8(saddr a)
-{
-    u32 v;
-    asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
-    return v;
-}
-FBQ_DEVICE u32 lds_u32(saddr a)
-{
-    u32 v;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
-    return v;
-}
-FBQ_DEVICE u32x2 lds_u32x2(saddr a)
-{
-    u32x2 v;
-    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(a) : "memory");
-    return v;
-}
 FBQ_DEVICE u32x4 lds_u32x4(saddr a)
 {
     u32x4 v;
@@ -142,32 +124,16 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a)
     return v;
 }
 
-// ---- Asynchronous copies global -> shared ----
+// ---- Asynchronous copies global -> shared, 16 bytes ----
 
-// Where not `on`, zeros are written and nothing is read. Packed weights: past L1, whole DRAM
-// bursts.
-FBQ_DEVICE void copy_async16(saddr to, const void *from, bool on)
+FBQ_DEVICE void copy_async16(saddr to, const void *from)
 {
-    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-                 "r"(on ? 16 : 0)
-                 : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-FBQ_DEVICE void copy_async8(saddr to, const void *from, bool on)
+// Wait for all of this thread's copies. Other threads see them after a barrier.
+FBQ_DEVICE void copy_async_wait()
 {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from),
-                 "r"(on ? 8 : 0)
-                 : "memory");
-}
-// Close a group of this thread's copies, and wait until all but the latest `Groups` have landed.
-// Other threads see them after a barrier.
-FBQ_DEVICE void copy_async_commit()
-{
-    asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int Groups>
-FBQ_DEVICE void copy_async_wait_but()
-{
-    asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory");
+    asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
 // ---- Global memory ----
@@ -180,6 +146,26 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
     asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p)
+{
+    u32x2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+                 : "=r"(v.x), "=r"(v.y)
+                 : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u32(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u8(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.u8 %0, [%1];" : "=r"(v) : "l"(p));
     return v;
 }
 // Activations and partial sums: written by an earlier kernel, shared by many blocks.
@@ -330,10 +316,10 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
 //   c3 (row g+8, columns 2t 2t+1)
 FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 } // namespace fbq

@@ -55,17 +55,7 @@ static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, in
     return m * row + (corrections + 15) / 16 * 16;
 }
 
-/* Codes, scales, zero points and a block of B of one warp and step. */
-static inline int64_t fbq__fused_stage_bytes(const fbq_layout *l, const fbq_pick *pick)
-{
-    int64_t held = pick->chunks * FBQ_CHUNK, group = l->format.group;
-    int64_t slots = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
-    int64_t zeros = l->format.zero == FBQ_ZERO_CODE ? (slots * 8 + 15) / 16 * 16 : 0;
-    return pick->chunks * 512 + slots * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) + zeros +
-           (l->rank_tiles ? 512 : 0);
-}
-
-/* Partial results, t and rings: all but x. */
+/* Partial results, then B's blocks and t: all but x. */
 static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
 {
     return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
@@ -73,8 +63,7 @@ static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
 
 static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
-           pick->warps * pick->stages * fbq__fused_stage_bytes(l, pick);
+    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 512 + 32);
 }
 
 /* Fewest bytes a block gets by with: x of one pass at a time. */
@@ -146,7 +135,8 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     memset(args, 0, sizeof *args);
     args->x = call->x;
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
-    args->blocks = call->up ? (const char *)call->up + FBQ_HEADER_BYTES : NULL;
+    /* never read without ranks, but a base that arithmetic may be done on */
+    args->blocks = (const char *)(call->up ? call->up : call->weights) + FBQ_HEADER_BYTES;
     args->t = (const float *)call->scratch;
     args->bias = call->bias;
     args->residual = call->residual;
@@ -155,6 +145,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_stride = call->y_stride ? call->y_stride : l->n;
     args->residual_stride = call->residual_stride ? call->residual_stride : l->n;
     args->record_bytes = l->record_bytes;
+    args->round_bytes = l->record_bytes * (grid < l->tiles ? grid : l->tiles);
     args->codes_bytes = (int)l->codes_bytes;
     args->scales_bytes = (int)l->scales_bytes;
     args->m = (int)call->m;
@@ -168,7 +159,6 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
     args->smem_t = (int)fbq__fused_results_bytes(pick, call->m);
-    args->smem_ring = args->smem_t + (int)(l->rank_tiles * (512 + 32));
     args->smem_x = (int)fixed;
     args->slice_bytes = (int)fbq__fused_slice_bytes(l->format.group, pick, call->m);
     args->resident = fbq__fused_resident(l, &f->gpu, pick, call->m);

@@ -122,12 +122,11 @@ static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, i
                         "{\n    fbq::down<fbq::Down<%d, %d, %d>>(args);\n}\n",
                         pick->warps * 32, name, columns, pick->warps, pick->chunks);
     return snprintf(text, bytes,
-                    "extern \"C\" __global__ void __launch_bounds__(%d, %d) %s(const "
+                    "extern \"C\" __global__ void %s(const "
                     "__grid_constant__ fbq_fused_args args)\n"
-                    "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %d, %d, %d>>(args);\n}\n",
-                    pick->warps * 32, pick->blocks_per_sm, name, problem->format.group,
-                    (int)problem->format.zero, columns, has_branch ? "true" : "false", pick->warps,
-                    pick->chunks, pick->blocks_per_sm, pick->stages);
+                    "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %d>>(args);\n}\n",
+                    name, problem->format.group, (int)problem->format.zero, columns,
+                    has_branch ? "true" : "false", pick->warps, pick->chunks);
 }
 
 /* A translation unit with the kernels of all given picks, for one row of x when m_max is 1 and for

@@ -36,17 +36,22 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
     CUdevice device = plan->context->device;
     CUfunction function;
     char name[32];
-    int local = 0;
+    int local = 0, threads = 0, wanted;
     fbq__entry_name(kernel, name, sizeof name);
+    wanted = 32 * (kernel == FBQ_KERNEL_FUSED ? plan->served[index].fixed.fused.warps
+                                              : plan->served[index].fixed.down.warps);
     FBQ__CUDA(d, library_kernel(out, plan->library[index], name), "cuLibraryGetKernel", error);
     FBQ__CUDA(d, kernel_function(&function, *out), "cuKernelGetFunction", error);
     FBQ__CUDA(d, kernel_attribute(&local, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, *out, device),
               "cuKernelGetAttribute", error);
-    if (local > 0)
+    FBQ__CUDA(d, kernel_attribute(&threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, *out, device),
+              "cuKernelGetAttribute", error);
+    /* The predicate knows registers by estimate; what was compiled decides. */
+    if (local > 0 || threads < wanted)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
-                         "%s spills %d bytes a thread with this pick and compiler: choose fewer "
-                         "chunks or blocks_per_sm",
-                         name, local);
+                         "%s as compiled spills %d bytes a thread and runs up to %d threads a "
+                         "block; the pick wants %d and no spills: choose fewer chunks or warps",
+                         name, local, threads, wanted);
     if (kernel == FBQ_KERNEL_FUSED)
         FBQ__CUDA(d,
                   kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,

@@ -55,9 +55,14 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
     return FBQ_OK;
 }
 
-/* Registers that a thread of fused needs (measured from ptxas; the test of all picks holds it to
- * that). */
-#define FBQ__FUSED_REGISTERS 64
+/* Registers that a thread of fused needs: a base, four a chunk, four a group (measured from ptxas;
+ * the test of all picks holds it to that). */
+static int fbq__fused_registers(int group, int chunks)
+{
+    int held = chunks * FBQ_CHUNK;
+    int groups = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
+    return 60 + 4 * chunks + 4 * groups;
+}
 
 static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
                                      fbq_error *error)
@@ -85,14 +90,14 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
         return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
                          (int)pick->kernel, FBQ_KERNELS - 1);
     FBQ__TRY(fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error));
-    FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 8, error));
     int threads = pick->warps * 32 * pick->blocks_per_sm;
-    int most_threads = gpu->registers_sm / FBQ__FUSED_REGISTERS;
+    int registers = fbq__fused_registers(problem->format.group, pick->chunks);
+    int most_threads = gpu->registers_sm / registers;
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
-                         "pick.warps x blocks_per_sm is %d threads of %d registers; a "
-                         "multiprocessor holds %d such: lower blocks_per_sm or warps",
-                         threads, FBQ__FUSED_REGISTERS, most_threads);
+                         "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
+                         "multiprocessor holds %d such: lower blocks_per_sm, warps or chunks",
+                         threads, registers, most_threads);
     int64_t m = problem->m_max, least = fbq__fused_least_bytes(&l, pick, m);
     if (least > fbq__fused_most_bytes(gpu, pick))
         return fbq__fail(error, FBQ_ERR_PICK, 0,
@@ -124,22 +129,20 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
     if (kernel == FBQ_KERNEL_DOWN) {
         /* Enough slices that every multiprocessor has a block, few enough that gathering t stays
          * cheap; then all of a slice at once. */
-        int64_t slices = fbq__ceil(l.chunks, 4), chunks;
-        p.slices = (int)(slices < 16 ? slices : 16);
+        int64_t slices = fbq__ceil(l.chunks, 8), chunks;
+        p.slices = (int)(slices < 8 ? slices : 8);
         chunks = fbq__ceil(l.chunks, p.slices);
         p.warps = fbq__power_of_two_from(chunks, 8);
         p.chunks = fbq__power_of_two_from(fbq__ceil(chunks, p.warps), 4);
         p.blocks_per_sm = 1;
-        p.stages = 1;
     } else {
+        /* One block of 16 warps with all the registers it likes: measured best on an H200 at every
+         * size (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. */
         p.slices = 1;
         p.chunks = 4;
-        p.stages = 2;
         p.warps = fbq__power_of_two_from(fbq__ceil(l.chunks, p.chunks), 16);
-        p.blocks_per_sm = 32 / p.warps < 16 ? 32 / p.warps : 16;
-        /* x fetched once beats one more block that fetches it again for every tile */
-        while (p.blocks_per_sm > 1 && (fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK ||
-                                       !fbq__fused_resident(&l, gpu, &p, problem->m_max)))
+        p.blocks_per_sm = 16 / p.warps;
+        while (p.blocks_per_sm > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
             p.blocks_per_sm--;
         while (p.warps > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
             p.warps /= 2;

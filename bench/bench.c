@@ -1,0 +1,97 @@
+/* bench/bench.c: the shape in hand and its plans; see bench.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void plans_close(bench *b)
+{
+    /* unloading code waits for the GPU: for ever, where it hangs */
+    if (!b->g.lost) {
+        fbq_plan_free(b->int4);
+        fbq_plan_free(b->fbq2);
+    }
+    b->int4 = b->fbq2 = NULL;
+    gpu_free(&b->g, &b->scratch);
+}
+
+static void shape_close(bench *b)
+{
+    plans_close(b);
+    layers_close(&b->l);
+    gpu_free(&b->g, &b->t32);
+    gpu_free(&b->g, &b->t16);
+    gpu_free(&b->g, &b->deq);
+    b->shape = b->m = -1;
+}
+
+int bench_select(bench *b, int shape, int m, fail *f)
+{
+    if (b->shape != shape) {
+        shape_close(b);
+        if (layers_open(&b->l, &b->g, &b->o, b->o.shape[shape].n, b->o.shape[shape].k,
+                        b->cold_bytes, f)) {
+            shape_close(b);
+            return 1;
+        }
+        b->shape = shape;
+    }
+    b->m = m;
+    return 0;
+}
+
+void bench_close(bench *b)
+{
+    shape_close(b);
+    floor_buffer_free(&b->g);
+    if (!b->g.lost) {
+        if (b->has_blas)
+            blas_close(&b->blas, &b->g);
+        fbq_close(b->fbq);
+    }
+}
+
+static int plan_need(bench *b, int64_t rank, const fbq_pick *down, const fbq_pick *fused,
+                     fbq_plan **plan, fail *f)
+{
+    fbq_problem problem;
+    fbq_error error;
+    double start = now_seconds();
+    if (*plan)
+        return 0;
+    memset(&problem, 0, sizeof problem);
+    memset(&error, 0, sizeof error);
+    problem.format = b->l.format;
+    problem.shape = fbq_shape_of(b->l.n, b->l.k, rank);
+    problem.x_type = FBQ_F16;
+    problem.y_type = FBQ_F16;
+    problem.m_max = b->l.m_max;
+    if (fbq_prepare(b->fbq, &problem, down, fused, plan, &error) != FBQ_OK) {
+        *plan = NULL;
+        return failf(f, "fbq_prepare: %s", error.detail);
+    }
+    fprintf(stderr, "    fbq_prepare, rank %d: %.1f s\n", (int)rank, now_seconds() - start);
+    return 0;
+}
+
+int bench_need_int4(bench *b, fail *f)
+{
+    const options *o = &b->o;
+    const fbq_pick *fused = o->has_int4_pick                ? &o->int4_pick
+                            : o->has_pick[FBQ_KERNEL_FUSED] ? &o->pick[FBQ_KERNEL_FUSED]
+                                                            : NULL;
+    return plan_need(b, 0, NULL, fused, &b->int4, f);
+}
+
+int bench_need_fbq2(bench *b, fail *f)
+{
+    const options *o = &b->o;
+    TRY(plan_need(b, o->rank, o->has_pick[FBQ_KERNEL_DOWN] ? &o->pick[FBQ_KERNEL_DOWN] : NULL,
+                  o->has_pick[FBQ_KERNEL_FUSED] ? &o->pick[FBQ_KERNEL_FUSED] : NULL, &b->fbq2, f));
+    b->scratch_bytes = fbq_plan_scratch_bytes(b->fbq2);
+    if (!b->scratch && b->scratch_bytes)
+        TRY(gpu_alloc(&b->g, &b->scratch, b->scratch_bytes, "scratch", f));
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* bench/options.h: the command line of fbq-bench.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_BENCH_OPTIONS_H
+#define FBQ_BENCH_OPTIONS_H
+
+#include <fbq/fbq.h>
+
+#include "fail.h"
+
+#define MAX_SHAPES 64
+#define MAX_M 8
+
+typedef struct options {
+    struct {
+        int64_t n, k;
+    } shape[MAX_SHAPES];
+    int shapes;
+    int m[MAX_M], ms;
+    int rank, group; /* group 0: whole row */
+    fbq_zero zero;
+    int hot, replays, device, require_gpu, help;
+    double timeout;             /* seconds a benchmark */
+    int has_pick[FBQ_KERNELS];  /* by --pick, in place of the default */
+    fbq_pick pick[FBQ_KERNELS]; /* */
+    int has_int4_pick;          /* by --pick-int4: fused of the rank-0 layer */
+    fbq_pick int4_pick;         /* */
+} options;
+
+/* Take our own options out of argv; what is left is Google Benchmark's. */
+int options_take(options *o, int *argc, char **argv, fail *f);
+
+/* Help on stdout. */
+void options_help(void);
+
+/* "cold" or "hot". */
+const char *options_temperature(const options *o);
+
+/* "g128" or "grow", and the format: "W4", or "W4-zcode", "W4-znone" where zero points are not fp16.
+ */
+void options_format_name(const options *o, char *text, size_t bytes);
+
+#endif /* FBQ_BENCH_OPTIONS_H */

@@ -1,0 +1,141 @@
+// tests/simt/machine_warp.cc: what threads do together: barriers, shuffles, the tensor core.
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "f16.h"
+#include "machine_state.h"
+
+#include <cstring>
+
+namespace simt
+{
+
+// ---- Barriers ----
+
+void sync_warp(site at)
+{
+    machine &m = *now_running;
+    if (!m.arrive(meeting::warp_barrier, at)) {
+        m.wait_at(at);
+        return;
+    }
+    warp &w = m.self->home->warps[(unsigned)m.self->index / 32];
+    w.phase++;
+    m.progress();
+    m.release_warp(w);
+}
+
+void sync_block(site at)
+{
+    machine &m = *now_running;
+    block &b = *m.self->home;
+    if (b.ended > 0) {
+        m.find(kind::exited, 0, at,
+               "block barrier, but " + std::to_string(b.ended) +
+                   " threads of the block have ended");
+        m.stop();
+    }
+    if (!m.arrive(meeting::block_barrier, at)) {
+        m.wait_at(at);
+        return;
+    }
+    b.barrier_at = at;
+    b.warps_at_barrier++;
+    if (b.warps_at_barrier < (int)b.warps.size()) {
+        m.wait_at(at);
+        return;
+    }
+    b.warps_at_barrier = 0;
+    b.phase++;
+    m.progress();
+    for (warp &w : b.warps) {
+        w.arrived = 0;
+    }
+    for (thread &t : b.threads) {
+        if (&t != m.self) {
+            m.wake(t);
+        }
+    }
+}
+
+void wait_for_producer()
+{
+    now_running->self->waited = true;
+}
+
+// ---- Collectives ----
+
+float shuffle(float v, int lane, site at)
+{
+    machine &m = *now_running;
+    if (lane < 0 || lane > 31) {
+        m.find(kind::bad_lane, 0, at, "shuffle from lane " + std::to_string(lane));
+        lane &= 31;
+    }
+    thread &me = *m.self;
+    me.offered = v;
+    me.wanted = lane;
+    if (!m.arrive(meeting::shuffle, at)) {
+        m.wait_at(at);
+        return me.received;
+    }
+    block &b = *me.home;
+    unsigned first = (unsigned)me.index / 32 * 32;
+    for (unsigned l = 0; l < 32; l++) {
+        thread &t = b.threads[first + l];
+        t.received = b.threads[first + (unsigned)t.wanted].offered;
+    }
+    m.progress();
+    m.release_warp(b.warps[first / 32]);
+    return me.received;
+}
+
+// Spread the lanes' fragments into matrices (ptx.cuh has the layout), multiply, hand the rows back.
+// A product of two fp16 numbers is exact in fp32; sums round to nearest, in order of k.
+static void multiply(thread *lanes)
+{
+    float a[16][16], b[16][8];
+    auto two = [](std::uint32_t v, float &low, float &high) {
+        low = f32_of_f16(v & 0xffffu);
+        high = f32_of_f16(v >> 16);
+    };
+    for (unsigned l = 0; l < 32; l++) {
+        unsigned g = l / 4, k = l % 4 * 2;
+        const thread &t = lanes[l];
+        two(t.a[0], a[g][k], a[g][k + 1]);
+        two(t.a[1], a[g + 8][k], a[g + 8][k + 1]);
+        two(t.a[2], a[g][k + 8], a[g][k + 9]);
+        two(t.a[3], a[g + 8][k + 8], a[g + 8][k + 9]);
+        two(t.b[0], b[k][g], b[k + 1][g]);
+        two(t.b[1], b[k + 8][g], b[k + 9][g]);
+    }
+    for (unsigned l = 0; l < 32; l++) {
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned row = l / 4 + i / 2 * 8, column = l % 4 * 2 + i % 2;
+            float sum = lanes[l].c[i];
+            for (unsigned k = 0; k < 16; k++) {
+                sum += a[row][k] * b[k][column];
+            }
+            lanes[l].c[i] = sum;
+        }
+    }
+}
+
+void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at)
+{
+    machine &m = *now_running;
+    thread &me = *m.self;
+    std::memcpy(me.c, c, sizeof me.c);
+    std::memcpy(me.a, a, sizeof me.a);
+    std::memcpy(me.b, b, sizeof me.b);
+    if (!m.arrive(meeting::mma, at)) {
+        m.wait_at(at);
+    } else {
+        unsigned first = (unsigned)me.index / 32 * 32;
+        multiply(&me.home->threads[first]);
+        m.progress();
+        m.release_warp(me.home->warps[first / 32]);
+    }
+    std::memcpy(c, me.c, sizeof me.c);
+}
+
+} // namespace simt

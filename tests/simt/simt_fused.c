@@ -1,0 +1,323 @@
+/* tests/simt/simt_fused.c: the unmodified kernels on the CPU, against the reference in double.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "layer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static const layer_case base = {.n = 40, .k = 200, .r = 0, .m = 1, .group = 64};
+static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
+
+static void check(const layer_case *c)
+{
+    layer_result result;
+    int right = layer_run(c, &result);
+    if (!right)
+        layer_print(&result);
+    free(result.y);
+    assert_true(right);
+}
+
+/* Each format with and without its sub-branch, for one row and for several. */
+static void every_format(void **state)
+{
+    (void)state;
+    for (size_t g = 0; g < COUNT(groups); g++) {
+        for (int zero = 0; zero <= 2; zero++) {
+            for (int variant = 0; variant < 4; variant++) {
+                layer_case c = base;
+                c.k = 600; /* two steps of the pick, ragged, and several groups of 256 */
+                c.group = groups[g];
+                c.zero = (fbq_zero)zero;
+                c.m = variant & 1 ? 6 : 1;
+                c.r = variant & 2 ? 20 : 0;
+                c.data_seed = g * 100 + (uint64_t)zero * 10 + (uint64_t)variant;
+                c.seed = c.data_seed + 1;
+                c.bias = variant == 1;
+                check(&c);
+            }
+        }
+    }
+}
+
+static void any_k(void **state)
+{
+    static const int64_t sizes[] = {1, 15, 16, 17, 63, 64, 65, 100, 127, 128, 129, 576, 1000};
+    (void)state;
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        for (size_t g = 0; g < COUNT(groups); g++) {
+            layer_case c = base;
+            c.n = 17;
+            c.k = sizes[i];
+            c.group = groups[g];
+            c.zero = (fbq_zero)(i % 3);
+            c.m = 1 + (int64_t)((i + g) % 3);
+            c.r = g == 0 ? 16 : 0;
+            c.seed = i * 10 + g + 1;
+            c.data_seed = c.seed;
+            check(&c);
+        }
+    }
+}
+
+static void any_n(void **state)
+{
+    static const int64_t sizes[] = {1, 2, 15, 16, 17, 31, 33, 100};
+    (void)state;
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        for (int variant = 0; variant < 4; variant++) {
+            layer_case c = base;
+            c.n = sizes[i];
+            c.k = 100;
+            c.m = variant & 1 ? 8 : 1;
+            c.r = variant & 2 ? 8 : 0;
+            c.sms = 1 + (int)(i % 3);
+            c.bias = 1;
+            c.data_seed = i;
+            check(&c);
+        }
+    }
+}
+
+static void any_rank(void **state)
+{
+    static const int64_t ranks[] = {1, 8, 15, 16, 17, 128, 130};
+    (void)state;
+    for (size_t i = 0; i < COUNT(ranks); i++) {
+        for (int64_t m = 1; m <= 5; m += 4) {
+            for (int slices = 1; slices <= 10; slices += 3) {
+                layer_case c = base;
+                c.r = ranks[i];
+                c.m = m;
+                c.slices = slices; /* one column gathers them eight at a time */
+                c.seed = i + 1;
+                check(&c);
+            }
+        }
+    }
+}
+
+/* A layer with ranks may be called without its sub-branch. */
+static void unused_branch(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m <= 3; m += 2) {
+        layer_case c = base;
+        c.r = 16;
+        c.unused_branch = 1;
+        c.m = m;
+        check(&c);
+    }
+}
+
+static void any_rows(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m <= 8; m++) {
+        for (int64_t r = 0; r <= 16; r += 16) {
+            layer_case c = base;
+            c.m = m;
+            c.r = r;
+            c.zero = FBQ_ZERO_CODE;
+            check(&c);
+        }
+    }
+}
+
+/* x that starts anywhere, rows of x and y with gaps. */
+static void any_alignment(void **state)
+{
+    (void)state;
+    for (int shift = 0; shift < 8; shift++) {
+        for (int64_t gap = 0; gap <= 8; gap += shift == 0 ? 1 : 4) {
+            layer_case c = base;
+            c.n = 24;
+            c.k = 197 + shift;
+            c.m = 2 + shift % 3;
+            c.x_shift = shift;
+            c.x_gap = gap;
+            c.y_gap = (int64_t)shift * 3;
+            c.y_type = shift % 2 ? FBQ_F32 : FBQ_F16;
+            c.residual = gap % 2 ? LAYER_RESIDUAL : LAYER_NO_RESIDUAL;
+            c.residual_gap = gap;
+            check(&c);
+        }
+    }
+}
+
+static void every_epilogue(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 12; variant++) {
+        for (int64_t m = 1; m <= 8; m += 7) {
+            layer_case c = base;
+            c.bias = variant & 1;
+            c.y_type = variant & 2 ? FBQ_F32 : FBQ_F16;
+            c.residual = (layer_residual)(variant / 4);
+            c.m = m;
+            c.r = 5;
+            c.y_gap = variant % 3;
+            check(&c);
+        }
+    }
+}
+
+/* Every pick that is compiled, with x of all passes in shared memory and with one pass at a time.
+ */
+static void every_pick(void **state)
+{
+    static const int picks[][2] = {{1, 1}, {2, 4}, {3, 1}, {4, 2}, {16, 2}};
+    (void)state;
+    for (size_t p = 0; p < COUNT(picks); p++) {
+        for (size_t g = 0; g < COUNT(groups); g++) {
+            for (int variant = 0; variant < 4; variant++) {
+                layer_case c = base;
+                c.n = 20;
+                c.k = p == 4 ? 2100 : 530;
+                c.group = groups[g];
+                c.zero = FBQ_ZERO_CODE;
+                c.warps = picks[p][0];
+                c.chunks = picks[p][1];
+                c.m = variant & 1 ? 7 : 1;
+                c.r = variant & 2 ? 33 : 0;
+                c.seed = p * 100 + g * 10 + (uint64_t)variant + 1;
+                check(&c);
+            }
+        }
+    }
+}
+
+/* Shared memory for one pass of x only. */
+static void one_pass_at_a_time(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        layer_case c = base;
+        c.k = 2000;
+        c.m = variant & 1 ? 8 : 1;
+        c.r = variant & 2 ? 16 : 0;
+        /* what the areas of partial results, t and one pass take, and little more */
+        c.shared = c.m == 1 ? 5 * 1024 : 17 * 1024;
+        check(&c);
+    }
+}
+
+/* The order of threads and blocks, and how many blocks live at once, change no bit. */
+static void same_bits_in_any_order(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m <= 4; m += 3) {
+        layer_result first;
+        layer_case c = base;
+        c.n = 100;
+        c.m = m;
+        c.r = 17;
+        c.sms = 4;
+        c.zero = FBQ_ZERO_F16;
+        assert_true(layer_run(&c, &first));
+        for (uint64_t seed = 2; seed < 8; seed++) {
+            layer_result again;
+            c.seed = seed;
+            c.resident = (int)seed - 1;
+            int right = layer_run(&c, &again);
+            if (!right)
+                layer_print(&again);
+            assert_true(right);
+            assert_memory_equal(first.y, again.y, first.y_bytes);
+            free(again.y);
+        }
+        free(first.y);
+    }
+}
+
+/* With small integers and powers of two every sum is exact, whatever its order: the kernels must
+ * give the reference's bits, here and on any GPU. */
+static void exact_bits(void **state)
+{
+    (void)state;
+    for (size_t g = 0; g < COUNT(groups); g++) {
+        for (int zero = 0; zero <= 2; zero++) {
+            for (int variant = 0; variant < 4; variant++) {
+                layer_case c = base;
+                c.exact = 1;
+                c.k = 500;
+                c.group = groups[g];
+                c.zero = (fbq_zero)zero;
+                c.m = variant & 1 ? 8 : 1;
+                c.y_type = variant & 2 ? FBQ_F32 : FBQ_F16;
+                c.r = 24;
+                c.bias = 1;
+                c.residual = variant == 2 ? LAYER_RESIDUAL : LAYER_NO_RESIDUAL;
+                c.data_seed = g * 3 + (uint64_t)zero;
+                check(&c);
+            }
+        }
+    }
+}
+
+/* Activations that are hard on the bias form, the fp16 range or the sums. */
+static void any_x(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < LAYER_X_KINDS; kind++) {
+        for (size_t g = 0; g < COUNT(groups); g += 2) {
+            for (int variant = 0; variant < 4; variant++) {
+                layer_case c = base;
+                c.x = (layer_x)kind;
+                c.k = 1000;
+                c.group = groups[g];
+                c.m = variant & 1 ? 3 : 1;
+                c.r = variant & 2 ? 16 : 0;
+                c.y_type = variant == 1 ? FBQ_F32 : FBQ_F16;
+                check(&c);
+            }
+        }
+    }
+}
+
+/* Bad calls get their status and a detail, before any thread runs. */
+static void refused(void **state)
+{
+    layer_case c = base;
+    layer_result result;
+    (void)state;
+    c.warps = 5; /* legal, but not compiled for the CPU */
+    assert_false(layer_run(&c, &result));
+    assert_int_equal(result.status, FBQ_ERR_UNSUPPORTED);
+    assert_non_null(strstr(result.error.detail, "warps=5"));
+    free(result.y);
+    c.warps = 17;
+    assert_false(layer_run(&c, &result));
+    assert_int_equal(result.status, FBQ_ERR_PICK);
+    free(result.y);
+    assert_int_equal(fbq_simt_linear(NULL, NULL, NULL), FBQ_ERR_NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_format),
+        cmocka_unit_test(any_k),
+        cmocka_unit_test(any_n),
+        cmocka_unit_test(any_rank),
+        cmocka_unit_test(unused_branch),
+        cmocka_unit_test(any_rows),
+        cmocka_unit_test(any_alignment),
+        cmocka_unit_test(every_epilogue),
+        cmocka_unit_test(every_pick),
+        cmocka_unit_test(one_pass_at_a_time),
+        cmocka_unit_test(same_bits_in_any_order),
+        cmocka_unit_test(exact_bits),
+        cmocka_unit_test(any_x),
+        cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

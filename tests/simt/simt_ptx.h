@@ -1,0 +1,275 @@
+// tests/simt/simt_ptx.h: the second body of ptx.cuh. The same functions with the same meaning, on
+// the machine of machine.h; each takes its caller's line along as a last, defaulted argument.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_SIMT_PTX_H
+#define FBQ_SIMT_PTX_H
+
+#include "f16.h"
+#include "machine.h"
+
+#include <cmath>
+
+namespace fbq
+{
+
+// ---- Where am I ----
+
+FBQ_DEVICE int thread_index()
+{
+    return simt::thread_index();
+}
+FBQ_DEVICE int block_threads()
+{
+    return simt::block_threads();
+}
+FBQ_DEVICE int block_index_x()
+{
+    return simt::block_index_x();
+}
+FBQ_DEVICE int block_index_y()
+{
+    return simt::block_index_y();
+}
+FBQ_DEVICE int grid_blocks_x()
+{
+    return simt::grid_blocks_x();
+}
+
+// ---- Barriers ----
+
+FBQ_DEVICE void sync_block(simt::site at = SIMT_HERE)
+{
+    simt::sync_block(at);
+}
+FBQ_DEVICE void sync_warp(simt::site at = SIMT_HERE)
+{
+    simt::sync_warp(at);
+}
+
+// ---- Overlap with the kernel before ----
+
+// Nothing to do: the machine checks, in the kernel that starts early, what it touches before its
+// wait.
+FBQ_DEVICE void let_dependents_start() {}
+FBQ_DEVICE void wait_for_producer()
+{
+    simt::wait_for_producer();
+}
+
+// ---- Shared memory ----
+
+typedef u32 saddr;
+
+FBQ_DEVICE saddr smem()
+{
+    return simt::shared_base();
+}
+FBQ_DEVICE void sts_f32(saddr a, float v, simt::site at = SIMT_HERE)
+{
+    simt::shared_store(a, &v, 4, at);
+}
+FBQ_DEVICE void sts_f32x2(saddr a, float x, float y, simt::site at = SIMT_HERE)
+{
+    float v[2] = {x, y};
+    simt::shared_store(a, v, 8, at);
+}
+FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v, simt::site at = SIMT_HERE)
+{
+    simt::shared_store(a, &v, 16, at);
+}
+FBQ_DEVICE float lds_f32(saddr a, simt::site at = SIMT_HERE)
+{
+    float v;
+    simt::shared_load(a, &v, 4, at);
+    return v;
+}
+FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y, simt::site at = SIMT_HERE)
+{
+    float v[2];
+    simt::shared_load(a, v, 8, at);
+    x = v[0];
+    y = v[1];
+}
+FBQ_DEVICE u32x4 lds_u32x4(saddr a, simt::site at = SIMT_HERE)
+{
+    u32x4 v;
+    simt::shared_load(a, &v, 16, at);
+    return v;
+}
+FBQ_DEVICE f32x4 lds_f32x4(saddr a, simt::site at = SIMT_HERE)
+{
+    f32x4 v;
+    simt::shared_load(a, &v, 16, at);
+    return v;
+}
+
+// ---- Asynchronous copies ----
+
+FBQ_DEVICE void copy_async16(saddr to, const void *from, simt::site at = SIMT_HERE)
+{
+    simt::copy_async(to, from, 16, at);
+}
+FBQ_DEVICE void copy_async_wait(simt::site at = SIMT_HERE)
+{
+    simt::copy_async_wait(at);
+}
+
+// ---- Global memory ----
+
+FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p, simt::site at = SIMT_HERE)
+{
+    u32x4 v;
+    simt::global_load(p, &v, 16, true, at);
+    return v;
+}
+FBQ_DEVICE void ldg_stream_u32x4_if(u32x4 &v, const void *p, bool on, simt::site at = SIMT_HERE)
+{
+    if (on) {
+        simt::global_load(p, &v, 16, true, at);
+    }
+}
+FBQ_DEVICE u32x2 ldg_stream_u32x2_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
+{
+    u32x2 v = {0, 0};
+    if (on) {
+        simt::global_load(p, &v, 8, true, at);
+    }
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u32_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
+{
+    u32 v = 0;
+    if (on) {
+        simt::global_load(p, &v, 4, true, at);
+    }
+    return v;
+}
+FBQ_DEVICE u32 ldg_stream_u8_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
+{
+    u8 v = 0;
+    if (on) {
+        simt::global_load(p, &v, 1, true, at);
+    }
+    return v;
+}
+FBQ_DEVICE u32x4 ldg_u32x4(const void *p, simt::site at = SIMT_HERE)
+{
+    u32x4 v;
+    simt::global_load(p, &v, 16, false, at);
+    return v;
+}
+FBQ_DEVICE f32x4 ldg_f32x4(const void *p, simt::site at = SIMT_HERE)
+{
+    f32x4 v;
+    simt::global_load(p, &v, 16, false, at);
+    return v;
+}
+FBQ_DEVICE float ldg_f32(const void *p, simt::site at = SIMT_HERE)
+{
+    float v;
+    simt::global_load(p, &v, 4, false, at);
+    return v;
+}
+FBQ_DEVICE u32 ldg_u16(const void *p, simt::site at = SIMT_HERE)
+{
+    u16 v;
+    simt::global_load(p, &v, 2, false, at);
+    return v;
+}
+FBQ_DEVICE void stg_f32(void *p, float v, simt::site at = SIMT_HERE)
+{
+    simt::global_store(p, &v, 4, at);
+}
+FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
+{
+    u16 low = (u16)v;
+    simt::global_store(p, &low, 2, at);
+}
+
+// ---- Shuffles ----
+
+FBQ_DEVICE float shuffle_xor_f32(float v, int mask, simt::site at = SIMT_HERE)
+{
+    return simt::shuffle(v, (simt::thread_index() & 31) ^ mask, at);
+}
+FBQ_DEVICE float shuffle_f32(float v, int lane, simt::site at = SIMT_HERE)
+{
+    return simt::shuffle(v, lane, at);
+}
+
+// ---- Bits ----
+
+template <u32 MASK, u32 SET>
+FBQ_DEVICE u32 and_or(u32 w)
+{
+    return (w & MASK) | SET;
+}
+FBQ_DEVICE u32 rotate_byte(u32 w)
+{
+    return w >> 8 | w << 24;
+}
+FBQ_DEVICE u32 bits_of(float v)
+{
+    return simt::bits_of_float(v);
+}
+FBQ_DEVICE float float_of(u32 v)
+{
+    return simt::float_of_bits(v);
+}
+
+// ---- fp32 arithmetic: build with -ffp-contract=off, so that only fma() fuses ----
+
+FBQ_DEVICE float add(float a, float b)
+{
+    return a + b;
+}
+FBQ_DEVICE float sub(float a, float b)
+{
+    return a - b;
+}
+FBQ_DEVICE float mul(float a, float b)
+{
+    return a * b;
+}
+FBQ_DEVICE float fma(float a, float b, float c)
+{
+    return std::fma(a, b, c);
+}
+
+// ---- fp16 <-> fp32 ----
+
+FBQ_DEVICE float f32_of_f16(u32 low16)
+{
+    return simt::f32_of_f16(low16 & 0xffffu);
+}
+FBQ_DEVICE void f32x2_of_f16x2(u32 v, float &low, float &high)
+{
+    low = simt::f32_of_f16(v & 0xffffu);
+    high = simt::f32_of_f16(v >> 16);
+}
+FBQ_DEVICE float f32_of_u32(u32 v)
+{
+    return (float)v;
+}
+FBQ_DEVICE u32 f16_of_f32(float v)
+{
+    return simt::f16_of_f32(v);
+}
+FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
+{
+    return simt::f16_of_f32(low) | simt::f16_of_f32(high) << 16;
+}
+
+// ---- The tensor core ----
+
+FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1,
+                        simt::site at = SIMT_HERE)
+{
+    u32 a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
+    simt::mma_f16(c, a, b, at);
+}
+
+} // namespace fbq
+
+#endif
