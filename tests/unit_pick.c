@@ -1,0 +1,292 @@
+/* tests/unit_pick.c: picks as text, the legality predicate at its limits, and the shipped defaults.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fbq/fbq.h>
+
+#include "support/gpus.h"
+#include "support/layer.h"
+#include "support/refusal.h"
+
+static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
+
+static fbq_problem problem_of(int group, fbq_zero zero, int64_t n, int64_t k, int64_t r, int m_max)
+{
+    fbq_problem p = {
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max};
+    return p;
+}
+
+static const fbq_gpu *gpu_named(const char *name)
+{
+    for (int i = 0; i < NOMINAL_GPUS; i++)
+        if (!strcmp(nominal_gpus[i].name, name))
+            return &nominal_gpus[i];
+    fail_msg("no GPU %s", name);
+    return NULL;
+}
+
+/* ---- Text ---- */
+
+static int equal(const fbq_pick *a, const fbq_pick *b)
+{
+    int same = a->kernel == b->kernel;
+#define COMPARE(field) same = same && a->field == b->field;
+    FBQ_PICK_FIELDS(COMPARE)
+#undef COMPARE
+    return same;
+}
+
+static void test_round_trip(void **state)
+{
+    uint64_t random = 1;
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        fbq_pick pick, back;
+        char text[256];
+        pick.kernel = (fbq_kernel)(i % FBQ_KERNELS);
+        /* all of int, small numbers as often as large ones */
+#define DRAW(field) pick.field = (int)(uint32_t)random_bits(&random) >> random_bits(&random) % 32;
+        FBQ_PICK_FIELDS(DRAW)
+#undef DRAW
+        int length = fbq_pick_print(&pick, text, sizeof text);
+        assert_int_equal(length, strlen(text));
+        memset(&back, 0x77, sizeof back);
+        assert_int_equal(fbq_pick_parse(text, &back, NULL), FBQ_OK);
+        assert_true(equal(&pick, &back));
+    }
+}
+
+static void test_print(void **state)
+{
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 16, 4, 1, 0}, down = {FBQ_KERNEL_DOWN, 8, 2, 1, 5};
+    const fbq_pick odd = {(fbq_kernel)9, 1, 1, 1, 1};
+    const char *whole = "fused warps=16 chunks=4 blocks_per_sm=1 slices=0";
+    char text[100];
+    (void)state;
+    assert_int_equal(fbq_pick_print(&fused, text, sizeof text), strlen(whole));
+    assert_string_equal(text, whole);
+    fbq_pick_print(&down, text, sizeof text);
+    assert_string_equal(text, "down warps=8 chunks=2 blocks_per_sm=1 slices=5");
+    fbq_pick_print(&odd, text, sizeof text);
+    assert_string_equal(text, "? warps=1 chunks=1 blocks_per_sm=1 slices=1");
+    /* too small a buffer: a NUL in its place, nothing behind it, the whole length */
+    for (size_t bytes = 0; bytes <= strlen(whole) + 1; bytes++) {
+        memset(text, '#', sizeof text);
+        assert_int_equal(fbq_pick_print(&fused, text, bytes), strlen(whole));
+        for (size_t i = bytes; i < sizeof text; i++)
+            assert_int_equal(text[i], '#');
+        if (bytes) {
+            assert_int_equal(strlen(text), bytes - 1);
+            assert_memory_equal(text, whole, bytes - 1);
+        }
+    }
+    assert_int_equal(fbq_pick_print(&fused, NULL, 0), strlen(whole));
+}
+
+static void test_parse(void **state)
+{
+    static const struct {
+        const char *text;
+        fbq_pick pick;
+    } good[] = {{"down", {FBQ_KERNEL_DOWN, 0, 0, 0, 0}},
+                {"  fused   slices=3\twarps=2\n", {FBQ_KERNEL_FUSED, 2, 0, 0, 3}},
+                {"down slices=-1 warps=+7", {FBQ_KERNEL_DOWN, 7, 0, 0, -1}},
+                {"fused warps=2147483647 chunks=-2147483648",
+                 {FBQ_KERNEL_FUSED, INT32_MAX, INT32_MIN, 0, 0}}};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        fbq_pick pick;
+        assert_int_equal(fbq_pick_parse(good[i].text, &pick, NULL), FBQ_OK);
+        assert_true(equal(&pick, &good[i].pick));
+    }
+}
+
+/* Each in a block of its own size, so that a sanitizer sees a read behind the text. */
+static void refused(const char *text, const char *says)
+{
+    const fbq_pick before = {FBQ_KERNEL_FUSED, 1, 2, 3, 4};
+    fbq_pick pick = before;
+    char *copy = malloc(strlen(text) + 1);
+    assert_non_null(copy);
+    strcpy(copy, text);
+    assert_refused(FBQ_ERR_PICK, fbq_pick_parse(copy, &pick, &error), says);
+    assert_true(equal(&pick, &before));
+    free(copy);
+}
+
+static void test_bad_texts(void **state)
+{
+    (void)state;
+    refused("", "empty");
+    refused(" \n\t ", "empty");
+    refused("gemm warps=1", "\"gemm\"");
+    refused("Fused warps=1", "\"Fused\"");
+    refused("fusedwarps=1", "\"fusedwarps=1\"");
+    refused("fusedfusedfusedfusedfusedfusedfusedfused", "expected down or fused");
+    refused("fused warp=1", "\"warp\"");
+    refused("fused warps", " warps");
+    refused("fused warps=16 chunks", " chunks");
+    refused("fused blocks_per_sm=16 chunks ", " chunks ");
+    refused("fused warps=", "warps has no number");
+    refused("fused warps=x", "warps has no number");
+    refused("fused warps=99999999999", "warps has no number");
+    refused("fused warps=2147483648", "warps has no number");
+    refused("fused warps=-99999999999999999999999", "warps has no number");
+    refused("fused warps=1.5", ".5");
+    refused("fused warps=16chunks=4", "chunks=4");
+    refused("fused warps=4 =3", "=3");
+    refused("fused warps=4 5", "5");
+    refused("fused warps=4, chunks=1", ",");
+    refused("fused abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz=1", "abcdef");
+    fbq_pick pick;
+    assert_refused(FBQ_ERR_NULL, fbq_pick_parse(NULL, &pick, &error), "text");
+    assert_refused(FBQ_ERR_NULL, fbq_pick_parse("fused", NULL, &error), "pick");
+}
+
+/* ---- Legality ---- */
+
+static void test_limits(void **state)
+{
+    const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 4096, 128, 8);
+    const fbq_gpu *gpu = gpu_named("H100");
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 1}, down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8};
+    fbq_pick pick;
+    (void)state;
+#define CHECK(base, change, ...) \
+    pick = base;                 \
+    change;                      \
+    assert_refused(FBQ_ERR_PICK, fbq_pick_check(&p, gpu, &pick, &error), __VA_ARGS__)
+#define LEGAL(base, change) \
+    pick = base;            \
+    change;                 \
+    assert_int_equal(fbq_pick_check(&p, gpu, &pick, NULL), FBQ_OK)
+    LEGAL(fused, (void)0);
+    LEGAL(down, (void)0);
+    CHECK(fused, pick.warps = 0, "pick.warps is 0", "1 .. 16");
+    CHECK(fused, pick.warps = 17, "pick.warps is 17", "1 .. 16");
+    LEGAL(fused, pick.warps = 16);
+    LEGAL(fused, pick.warps = 1);
+    CHECK(down, pick.warps = 17, "pick.warps is 17");
+    CHECK(down, pick.warps = -1, "pick.warps is -1");
+    CHECK(fused, pick.chunks = 3, "pick.chunks is 3", "1, 2 or 4");
+    CHECK(fused, pick.chunks = 8, "pick.chunks is 8");
+    CHECK(down, pick.chunks = 0, "pick.chunks is 0");
+    LEGAL(fused, pick.chunks = 1);
+    LEGAL(fused, pick.chunks = 4);
+    CHECK(fused, pick.blocks_per_sm = 0, "pick.blocks_per_sm is 0", "1 .. 16");
+    CHECK(fused, pick.blocks_per_sm = 17, "pick.blocks_per_sm is 17");
+    CHECK(fused, pick.blocks_per_sm = INT32_MIN, "pick.blocks_per_sm");
+    CHECK(down, pick.slices = 0, "pick.slices is 0", "1 .. 64");
+    CHECK(down, pick.slices = 65, "pick.slices is 65");
+    LEGAL(down, pick.slices = 64);
+    LEGAL(fused, pick.slices = 1000); /* down's alone */
+    CHECK(fused, pick.kernel = (fbq_kernel)2, "pick.kernel is 2", "0 .. 1");
+    CHECK(fused, pick.kernel = (fbq_kernel)-1, "pick.kernel is -1");
+    /* too many threads for the registers */
+    CHECK(fused, (pick.warps = 16, pick.chunks = 4, pick.blocks_per_sm = 2), "1024 threads",
+          "lower blocks_per_sm");
+    CHECK(fused, (pick.warps = 16, pick.chunks = 1, pick.blocks_per_sm = 16), "8192 threads");
+    /* more shared memory than there is: one block's share shrinks with their number */
+    CHECK(fused, (pick.warps = 1, pick.chunks = 4, pick.blocks_per_sm = 16), "shared memory",
+          "16 blocks", "m = 8");
+}
+
+/* Just at the limit of shared memory, and one rank tile beyond, on every GPU: the limit is where
+ * the kernel's own list of its shared memory ends. */
+static void test_shared_memory_limit(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NOMINAL_GPUS; i++) {
+        const fbq_gpu *gpu = &nominal_gpus[i];
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 1, 1, 1};
+        /* partial results, then for each warp 8 rows of 64 words, 64 bytes apart, and a correction
+         * of 8 bytes for each row */
+        const int64_t rest = 2 * 4 * 16 * 8 * 4 + 4 * (8 * (64 * 2 + 64) + 8 * 8);
+        const int64_t room =
+            gpu->shared_sm - 1024 < gpu->shared_block ? gpu->shared_sm - 1024 : gpu->shared_block;
+        /* for each rank tile: a block of B, t's fragments and the power of two of each column */
+        const int64_t tiles = (room - rest) / (512 + 512 + 32);
+        fbq_problem p = problem_of(128, FBQ_ZERO_F16, 64, 256, tiles * 16, 8);
+        assert_int_equal(fbq_pick_check(&p, gpu, &pick, NULL), FBQ_OK);
+        p.shape.segment[0].r++;
+        assert_refused(FBQ_ERR_PICK, fbq_pick_check(&p, gpu, &pick, &error), "shared memory");
+        printf("%s: rank up to %lld with 4 warps of 1 chunk at m = 8\n", gpu->name,
+               (long long)tiles * 16);
+    }
+}
+
+/* ---- Defaults ---- */
+
+static void test_defaults_are_legal(void **state)
+{
+    static const int64_t ks[] = {1,    31,   64,   65,    100,   255,   256,
+                                 257,  576,  1000, 1024,  1536,  2048,  3584,
+                                 4096, 5120, 8192, 11008, 14336, 18944, 28672};
+    static const int64_t ranks[] = {0, 1, 16, 17, 64, 128, 130, 256, 512, 1024};
+    int checked = 0;
+    (void)state;
+    for (int i = 0; i < NOMINAL_GPUS; i++)
+        for (int g = 0; g < 5; g++)
+            for (int zero = 0; zero < 3; zero++)
+                for (size_t k = 0; k < sizeof ks / sizeof ks[0]; k++)
+                    for (size_t r = 0; r < sizeof ranks / sizeof ranks[0]; r++)
+                        for (int m = 1; m <= 8; m++)
+                            for (int kernel = 0; kernel < FBQ_KERNELS; kernel++) {
+                                fbq_problem p =
+                                    problem_of(groups[g], (fbq_zero)zero, 4096, ks[k], ranks[r], m);
+                                fbq_pick pick;
+                                fbq_error error;
+                                if (fbq_pick_default(&p, &nominal_gpus[i], (fbq_kernel)kernel,
+                                                     &pick, &error) != FBQ_OK ||
+                                    fbq_pick_check(&p, &nominal_gpus[i], &pick, &error) != FBQ_OK)
+                                    fail_msg("%s group %d zero %d k %lld r %lld m %d: %s",
+                                             nominal_gpus[i].name, groups[g], zero,
+                                             (long long)ks[k], (long long)ranks[r], m,
+                                             error.detail);
+                                assert_int_equal(pick.kernel, kernel);
+                                checked++;
+                            }
+    printf("%d defaults\n", checked);
+    assert_int_equal(checked, NOMINAL_GPUS * 5 * 3 * 21 * 10 * 8 * 2);
+}
+
+/* The default depends on nothing but what it is given, and says why where there is none. */
+static void test_default_refusals(void **state)
+{
+    fbq_problem p = problem_of(128, FBQ_ZERO_F16, 64, 4096, 4096, 8);
+    fbq_gpu tiny = *gpu_named("RTX 3090");
+    fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4};
+    const fbq_pick before = pick;
+    (void)state;
+    assert_refused(FBQ_ERR_PICK, fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
+                   "shared memory", "m = 8");
+    assert_true(equal(&pick, &before));
+    memset(&tiny, 0, sizeof tiny); /* a GPU that nobody filled in */
+    p.shape.segment[0].r = 0;
+    assert_refused(FBQ_ERR_PICK, fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
+                   "holds 0");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),
+                                       cmocka_unit_test(test_print),
+                                       cmocka_unit_test(test_parse),
+                                       cmocka_unit_test(test_bad_texts),
+                                       cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_shared_memory_limit),
+                                       cmocka_unit_test(test_defaults_are_legal),
+                                       cmocka_unit_test(test_default_refusals)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
