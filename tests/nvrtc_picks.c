@@ -1,0 +1,304 @@
+/* tests/nvrtc_picks.c: every kernel that a default pick asks for compiles, and neither spills nor
+ * uses local memory, as its cubin says.
+ *
+ *     nvrtc_picks               the reader of cubins itself; PTX; what a GPU is not needed for
+ *     nvrtc_picks CAPABILITY    all default picks of that GPU; prints what they take
+ *
+ * Exits with 77 where there is no NVRTC.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* An implementation unit of its own, to hold the register estimate of the predicate to the truth
+ * and to compile what the library would not. */
+#undef FBQ_LINKED
+#define FBQ_IMPLEMENTATION
+#include <fbq/fbq.h>
+
+#include "support/cubin.h"
+#include "support/gpus.h"
+
+#define SKIPPED 77
+
+static const fbq_gpu *gpu;
+static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
+static const char *const zero_names[] = {"none", "code", "fp16"};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, int m_max)
+{
+    fbq_problem p = {
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(4096, k, r), FBQ_F16, FBQ_F16, m_max};
+    return p;
+}
+
+/* ---- All defaults of a GPU ---- */
+
+/* What was compiled, so that a kernel is compiled once, however many problems ask for it. */
+typedef struct compiled {
+    int kernel, group, zero, branch, columns, warps, chunks;
+} compiled;
+
+static struct {
+    compiled what[256];
+    cubin_resources resources[256];
+    int count, failed;
+    uint32_t most;
+    size_t bytes, largest;
+    double time;
+} all;
+
+static const char *wrong_with(const cubin_resources *r, const fbq_problem *p, const fbq_pick *pick)
+{
+    /* a warp's registers are handed out in lots of 8 a thread */
+    const int64_t threads = pick->warps * 32, registers = (r->registers + 7) / 8 * 8;
+    const int64_t blocks = pick->kernel == FBQ_KERNEL_FUSED ? pick->blocks_per_sm : 1;
+    if (r->stack || r->min_stack || r->local)
+        return "uses local memory";
+    if (threads * registers * blocks > gpu->registers_sm)
+        return "wants more registers than a multiprocessor has";
+    if (r->registers > 255 || r->registers < 16)
+        return "has no believable number of registers";
+    if (pick->kernel == FBQ_KERNEL_FUSED &&
+        (int)r->registers > fbq__fused_registers(p->format.group, pick->chunks))
+        return "has more registers than the predicate expects";
+    return NULL;
+}
+
+/* Compile a pick unless that was done; returns its registers. */
+static uint32_t take(const fbq_problem *p, fbq_kernel kernel)
+{
+    static const char *const names[] = {"fbq_down", "fbq_fused"};
+    const int fused = kernel == FBQ_KERNEL_FUSED;
+    fbq_pick pick;
+    fbq_error error;
+    void *image;
+    size_t bytes;
+    char text[128];
+    const char *wrong;
+    if (fbq_pick_default(p, gpu, kernel, &pick, &error) != FBQ_OK)
+        fail_msg("%s", error.detail);
+    const compiled what = {(int)kernel,
+                           fused ? p->format.group : 0,
+                           fused ? (int)p->format.zero : 0,
+                           fused ? p->shape.segment[0].r > 0 : 0,
+                           p->m_max > 1 ? 8 : 1,
+                           pick.warps,
+                           pick.chunks};
+    for (int i = 0; i < all.count; i++)
+        if (!memcmp(&all.what[i], &what, sizeof what))
+            return all.resources[i].registers;
+    assert_true(all.count < 256);
+    cubin_resources *r = &all.resources[all.count];
+    const double start = seconds();
+    if (fbq_compile(p, &pick, gpu->capability, 0, NULL, &image, &bytes, &error) != FBQ_OK)
+        fail_msg("%s", error.detail);
+    all.time += seconds() - start;
+    if (!cubin_read(image, bytes, names[kernel], r))
+        fail_msg("cannot read the cubin of %zu bytes", bytes);
+    fbq_free(image);
+    all.what[all.count++] = what;
+    all.bytes += bytes;
+    all.largest = bytes > all.largest ? bytes : all.largest;
+    all.most = r->registers > all.most ? r->registers : all.most;
+    wrong = wrong_with(r, p, &pick);
+    if (wrong) {
+        fbq_pick_print(&pick, text, sizeof text);
+        printf("sm_%d group %d zero %s branch %d m %d %s: %u registers, %u bytes of stack, %llu of "
+               "local memory: %s\n",
+               gpu->capability, what.group, zero_names[what.zero], what.branch, p->m_max, text,
+               r->registers, r->stack, (unsigned long long)r->local, wrong);
+        all.failed++;
+    }
+    return r->registers;
+}
+
+static void test_defaults(void **state)
+{
+    static const int64_t ks[] = {64, 128, 300, 576, 1024, 2048, 4096, 8192, 14336, 28672};
+    (void)state;
+    printf("sm_%d, registers of a thread          m = 1         m <= 8\n", gpu->capability);
+    printf("fused  group  zero points        r = 0  r > 0   r = 0  r > 0\n");
+    for (int g = 0; g < 5; g++)
+        for (int zero = 0; zero < 3; zero++) {
+            uint32_t registers[4];
+            for (int i = 0; i < 4; i++) {
+                fbq_problem p =
+                    problem_of(groups[g], (fbq_zero)zero, 4096, i & 1 ? 128 : 0, i & 2 ? 8 : 1);
+                registers[i] = take(&p, FBQ_KERNEL_FUSED);
+            }
+            printf("       %5d  %-12s %11u %6u %7u %6u\n", groups[g], zero_names[zero],
+                   registers[0], registers[1], registers[2], registers[3]);
+        }
+    /* other K have fewer warps in fused, other shares of K in down */
+    for (size_t k = 0; k < sizeof ks / sizeof ks[0]; k++)
+        for (int m = 1; m <= 8; m += 7) {
+            fbq_problem p = problem_of(128, FBQ_ZERO_F16, ks[k], 128, m);
+            take(&p, FBQ_KERNEL_FUSED);
+            take(&p, FBQ_KERNEL_DOWN);
+        }
+    for (int i = 0; i < all.count; i++)
+        if (all.what[i].kernel == FBQ_KERNEL_DOWN)
+            printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,
+                   all.what[i].chunks, all.what[i].columns == 1 ? "= 1" : "<= 8",
+                   all.resources[i].registers);
+    printf("sm_%d: %d kernels, up to %u registers, cubins of %zu bytes on average and %zu at most, "
+           "%.2f s a kernel\n",
+           gpu->capability, all.count, all.most, all.bytes / (size_t)all.count, all.largest,
+           all.time / all.count);
+    assert_true(all.count >= 62);
+    assert_int_equal(all.failed, 0);
+}
+
+/* ---- The reader itself ---- */
+
+/* One kernel with an array that must be indexed in memory, one with more live numbers than
+ * registers, one with neither. */
+static const char *const kernels_source =
+    "extern \"C\" __global__ void indexed(float *y, int i)\n"
+    "{\n"
+    "    float a[64];\n"
+    "    for (int j = 0; j < 64; j++)\n"
+    "        a[j] = y[j * 32];\n"
+    "    for (int j = 0; j < 64; j++)\n"
+    "        a[(i * j) & 63] += a[(i + j) & 63];\n"
+    "    y[i] = a[i & 63];\n"
+    "}\n"
+    "extern \"C\" __global__ void __launch_bounds__(1024) spilling(float *y)\n"
+    "{\n"
+    "    float a[200];\n"
+    "#pragma unroll\n"
+    "    for (int j = 0; j < 200; j++)\n"
+    "        a[j] = y[j * 32];\n"
+    "    __syncthreads();\n"
+    "#pragma unroll\n"
+    "    for (int j = 0; j < 200; j++)\n"
+    "        y[j * 32 + 7] = a[199 - j] * a[j];\n"
+    "}\n"
+    "extern \"C\" __global__ void clean(float *y)\n"
+    "{\n"
+    "    y[threadIdx.x] *= 2;\n"
+    "}\n";
+
+static void test_reader_sees_spills(void **state)
+{
+    fbq__nvrtc nvrtc;
+    fbq_error error;
+    const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 0, 1);
+    const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 4, 1, 1};
+    (void)state;
+    if (fbq__nvrtc_open(NULL, &nvrtc, &error) != FBQ_OK)
+        fail_msg("%s", error.detail);
+    for (int i = 0; i < NOMINAL_GPUS; i++) {
+        void *image;
+        size_t bytes;
+        cubin_resources r;
+        gpu = &nominal_gpus[i];
+        if (fbq__nvrtc_build(&nvrtc, kernels_source, gpu->capability, 0, &image, &bytes, &error) !=
+            FBQ_OK)
+            fail_msg("%s", error.detail);
+        assert_true(cubin_read(image, bytes, "indexed", &r));
+        assert_true(r.stack >= 64 * sizeof(float));
+        assert_non_null(wrong_with(&r, &p, &pick));
+        assert_true(cubin_read(image, bytes, "spilling", &r));
+        /* 1024 threads leave 64 registers for 200 numbers */
+        assert_true(r.registers <= 64 && r.stack >= 100 * sizeof(float));
+        assert_non_null(wrong_with(&r, &p, &pick));
+        assert_true(cubin_read(image, bytes, "clean", &r));
+        assert_true(r.registers > 0 && r.registers < 32);
+        assert_true(r.stack == 0 && r.min_stack == 0 && r.local == 0);
+        r.registers = 40;
+        assert_null(wrong_with(&r, &p, &pick));
+        r.registers = 250;
+        assert_non_null(wrong_with(&r, &p, &pick));
+        assert_false(cubin_read(image, bytes, "absent", &r));
+        /* cut short anywhere: refused or read, never beyond the end */
+        for (size_t size = 0; size < bytes; size += 61) {
+            void *copy = malloc(size ? size : 1);
+            assert_non_null(copy);
+            memcpy(copy, image, size);
+            cubin_read(copy, size, "clean", &r);
+            free(copy);
+        }
+        assert_false(cubin_read(image, 63, "clean", &r));
+        ((char *)image)[1] = 'x';
+        assert_false(cubin_read(image, bytes, "clean", &r));
+        fbq_free(image);
+    }
+    fbq__nvrtc_close(&nvrtc);
+}
+
+/* compute_80's PTX is what a GPU newer than NVRTC falls back to. */
+static void test_ptx(void **state)
+{
+    (void)state;
+    for (int m = 1; m <= 8; m += 7)
+        for (int kernel = 0; kernel < FBQ_KERNELS; kernel++) {
+            const fbq_problem p = problem_of(64, FBQ_ZERO_CODE, 4096, 128, m);
+            fbq_pick pick;
+            fbq_error error;
+            void *image;
+            size_t bytes;
+            gpu = &nominal_gpus[0];
+            assert_int_equal(fbq_pick_default(&p, gpu, (fbq_kernel)kernel, &pick, NULL), FBQ_OK);
+            if (fbq_compile(&p, &pick, 80, 1, NULL, &image, &bytes, &error) != FBQ_OK)
+                fail_msg("%s", error.detail);
+            const char *ptx = image;
+            assert_int_equal(ptx[bytes - 1], 0);
+            assert_int_equal(strlen(ptx), bytes - 1);
+            assert_non_null(strstr(ptx, ".target sm_80"));
+            assert_non_null(strstr(ptx, kernel == FBQ_KERNEL_DOWN ? ".visible .entry fbq_down"
+                                                                  : ".visible .entry fbq_fused"));
+            fbq_free(image);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest of_gpu[] = {cmocka_unit_test(test_defaults)};
+    const struct CMUnitTest of_none[] = {cmocka_unit_test(test_reader_sees_spills),
+                                         cmocka_unit_test(test_ptx)};
+    fbq__nvrtc nvrtc;
+    fbq_error error;
+    if (argc > 2) {
+        fprintf(stderr, "usage: nvrtc_picks [CAPABILITY]\n");
+        return 2;
+    }
+    if (fbq__nvrtc_open(NULL, &nvrtc, &error) != FBQ_OK) {
+        fprintf(stderr, "skipped: %s\n", error.detail);
+        return error.status == FBQ_ERR_NO_NVRTC ? SKIPPED : 1;
+    }
+    if (argc == 1) {
+        int failed = cmocka_run_group_tests(of_none, NULL, NULL);
+        fbq__nvrtc_close(&nvrtc);
+        return failed;
+    }
+    for (int i = 0; i < NOMINAL_GPUS; i++)
+        if (nominal_gpus[i].capability == atoi(argv[1]))
+            gpu = &nominal_gpus[i];
+    if (!gpu) {
+        fprintf(stderr, "nvrtc_picks: no GPU of capability %s is known\n", argv[1]);
+        return 2;
+    }
+    /* kept open meanwhile, so that each compilation need not load the library again */
+    int failed = cmocka_run_group_tests(of_gpu, NULL, NULL);
+    fbq__nvrtc_close(&nvrtc);
+    return failed;
+}
