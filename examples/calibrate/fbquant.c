@@ -13,9 +13,8 @@
 /* Shorter memories than usual: the gradient's constant codes soon are not the real ones. */
 #define ADAM_FIRST 0.5
 #define ADAM_SECOND 0.99
-#define ADAM_EPSILON                                                             \
-    1e-12 /* against 0 / 0 alone: where B starts at 0, so does the gradient of A \
-           */
+/* Against 0 / 0 alone: where B starts at 0, the gradient of A is exactly 0. */
+#define ADAM_EPSILON 1e-12
 
 /* A and B in one array, A first, so that an update is one loop. */
 typedef struct descent {

@@ -20,11 +20,11 @@ fused_body of_pick(const variant &v)
 {
     constexpr int group = SIMT_GROUP;
     if (v.columns == 1) {
-        return v.branch ? fbq::fused<fbq::Fused<group, Zero, 1, true, Warps, Chunks, 1>>
-                        : fbq::fused<fbq::Fused<group, Zero, 1, false, Warps, Chunks, 1>>;
+        return v.branch ? fbq::fused<fbq::Fused<group, Zero, 1, true, Warps, Chunks>>
+                        : fbq::fused<fbq::Fused<group, Zero, 1, false, Warps, Chunks>>;
     }
-    return v.branch ? fbq::fused<fbq::Fused<group, Zero, 8, true, Warps, Chunks, 1>>
-                    : fbq::fused<fbq::Fused<group, Zero, 8, false, Warps, Chunks, 1>>;
+    return v.branch ? fbq::fused<fbq::Fused<group, Zero, 8, true, Warps, Chunks>>
+                    : fbq::fused<fbq::Fused<group, Zero, 8, false, Warps, Chunks>>;
 }
 
 #define SIMT_PICK(w, c)                  \
@@ -36,7 +36,7 @@ template <int Zero>
 fused_body of_zero(const variant &v)
 {
 #ifdef SIMT_DEFAULTS
-    constexpr int chunks = SIMT_GROUP == 32 || SIMT_GROUP == 64 ? 2 : 4;
+    constexpr int chunks = 4;
     SIMT_PICK(1, chunks)
     SIMT_PICK(2, chunks)
     SIMT_PICK(4, chunks)

@@ -122,15 +122,16 @@ void add_buffers(simt::memory &m, const fbq__fixed &f, const fbq_call &call)
     std::size_t y_size = f.problem.y_type == FBQ_F32 ? 4 : 2;
     int64_t y_stride = call.y_stride ? call.y_stride : l.n;
     int64_t residual_stride = call.residual_stride ? call.residual_stride : l.n;
-    // Packed parts may be read before the wait for the kernel before, all else only after it.
-    const unsigned packed = simt::readable | simt::steady;
+    // The kernel before fused is down of the same call, and it writes t alone: what both read may
+    // be read before the wait for it.
+    const unsigned steady = simt::readable | simt::steady;
     bool in_place = call.residual == call.y && call.residual;
-    m.add("weights", call.weights, l.weights_bytes, packed);
+    m.add("weights", call.weights, l.weights_bytes, steady);
     add_rows(m, "x", call.x, call.m, call.x_stride ? call.x_stride : l.shape.k, l.shape.k, 2,
-             simt::readable);
+             steady);
     if (call.down) {
-        m.add("down", call.down, l.down_bytes, packed);
-        m.add("up", call.up, l.up_bytes, packed);
+        m.add("down", call.down, l.down_bytes, steady);
+        m.add("up", call.up, l.up_bytes, steady);
         m.add("scratch", call.scratch, fbq__scratch_bytes(&f, call.m),
               simt::readable | simt::writable | simt::undefined);
     }

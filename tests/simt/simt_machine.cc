@@ -422,8 +422,7 @@ void global_bounds(void **)
     alignas(16) static u32 buffer[64];
     auto half = [](simt::memory &m) { m.add("half", buffer, 128, simt::readable); };
     expect(
-        clean, shape(1, 32, 0), [] { ldg_stream_u32_or_zero(buffer + thread_index(), true); },
-        half);
+        clean, shape(1, 32, 0), [] { ldg_stream_u32(buffer + thread_index()); }, half);
     expect(
         kind::global_bounds, shape(1, 32, 0), [] { ldg_f32(buffer + thread_index() + 1); }, half);
     expect(
@@ -440,8 +439,7 @@ void global_alignment(void **)
 {
     alignas(16) static char buffer[64];
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u32x4(buffer + 8); });
-    expect(kind::global_alignment, shape(1, 32, 0),
-           [] { ldg_stream_u32x2_or_zero(buffer + 4, true); });
+    expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_stream_u32x2(buffer + 4); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u16(buffer + 1); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { stg_u16(buffer + 1, 0); });
 }
@@ -537,13 +535,13 @@ void global_stale(void **)
             stg_f32(w, 1);
         }
         sync_block();
-        ldg_stream_u32_or_zero(w, true);
+        ldg_stream_u32(w);
     });
     // The read comes first, the write after a barrier: still not read-only for the launch.
     expect(
         kind::global_stale, shape(1, 64, 0),
         [=] {
-            ldg_stream_u32_or_zero(w, true);
+            ldg_stream_u32(w);
             sync_block();
             if (thread_index() == 0) {
                 stg_f32(w, 1);
@@ -583,7 +581,7 @@ void overlap(void **)
         clean, s,
         [] {
             int t = thread_index();
-            ldg_stream_u32_or_zero(weights + t, true);
+            ldg_stream_u32(weights + t);
             wait_for_producer();
             ldg_f32(x + t);
             stg_f32(y + t, 1);
@@ -609,18 +607,6 @@ void overlap(void **)
             if (thread_index() != 9) {
                 wait_for_producer();
             }
-        },
-        buffers);
-    // A predicated load that is off touches nothing.
-    expect(
-        clean, shape(1, 32, 0),
-        [] {
-            u32x4 v = {1, 2, 3, 4};
-            ldg_stream_u32x4_if(v, nullptr, false);
-            assert_int_equal(v.x + v.y + v.z + v.w, 10);
-            assert_int_equal(ldg_stream_u32_or_zero(nullptr, false), 0);
-            assert_int_equal(ldg_stream_u8_or_zero(nullptr, false), 0);
-            assert_int_equal(ldg_stream_u32x2_or_zero(nullptr, false).y, 0);
         },
         buffers);
 }

@@ -123,34 +123,22 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p, simt::site at = SIMT_HERE)
     simt::global_load(p, &v, 16, true, at);
     return v;
 }
-FBQ_DEVICE void ldg_stream_u32x4_if(u32x4 &v, const void *p, bool on, simt::site at = SIMT_HERE)
+FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p, simt::site at = SIMT_HERE)
 {
-    if (on) {
-        simt::global_load(p, &v, 16, true, at);
-    }
-}
-FBQ_DEVICE u32x2 ldg_stream_u32x2_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
-{
-    u32x2 v = {0, 0};
-    if (on) {
-        simt::global_load(p, &v, 8, true, at);
-    }
+    u32x2 v;
+    simt::global_load(p, &v, 8, true, at);
     return v;
 }
-FBQ_DEVICE u32 ldg_stream_u32_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
+FBQ_DEVICE u32 ldg_stream_u32(const void *p, simt::site at = SIMT_HERE)
 {
-    u32 v = 0;
-    if (on) {
-        simt::global_load(p, &v, 4, true, at);
-    }
+    u32 v;
+    simt::global_load(p, &v, 4, true, at);
     return v;
 }
-FBQ_DEVICE u32 ldg_stream_u8_or_zero(const void *p, bool on, simt::site at = SIMT_HERE)
+FBQ_DEVICE u32 ldg_stream_u8(const void *p, simt::site at = SIMT_HERE)
 {
-    u8 v = 0;
-    if (on) {
-        simt::global_load(p, &v, 1, true, at);
-    }
+    u8 v;
+    simt::global_load(p, &v, 1, true, at);
     return v;
 }
 FBQ_DEVICE u32x4 ldg_u32x4(const void *p, simt::site at = SIMT_HERE)
