@@ -186,6 +186,7 @@ fbq_status fbq_layout_read(const void *packed, size_t bytes, fbq_part *part, fbq
     fbq_format format;
     fbq_shape shape;
     fbq_layout l;
+    uint8_t again[FBQ_HEADER_BYTES];
     size_t need;
     FBQ__NOT_NULL(packed, error);
     FBQ__NOT_NULL(layout, error);
@@ -234,6 +235,11 @@ fbq_status fbq_layout_read(const void *packed, size_t bytes, fbq_part *part, fbq
         return fbq__fail(error, FBQ_ERR_PACKED, 0,
                          "packed header's padded sizes %u x %u disagree with its shape: damaged",
                          word[FBQ__WORD_PADDED_N], word[FBQ__WORD_PADDED_K]);
+    fbq__header_write(&l, (fbq_part)word[FBQ__WORD_PART], again);
+    if (memcmp(again, packed, sizeof again))
+        return fbq__fail(error, FBQ_ERR_PACKED, 0,
+                         "packed header has words set that its shape does not use; expected 0: "
+                         "damaged, or from another library");
     need = word[FBQ__WORD_PART] == FBQ_PART_WEIGHTS ? l.weights_bytes
            : word[FBQ__WORD_PART] == FBQ_PART_DOWN  ? l.down_bytes
                                                     : l.up_bytes;

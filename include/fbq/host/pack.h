@@ -94,8 +94,9 @@ static fbq_status fbq__layout_check(const fbq_layout *layout, fbq_error *error)
 {
     fbq_layout again;
     FBQ__TRY(fbq_layout_of(&layout->format, &layout->shape, &again, error));
-    if (again.weights_bytes != layout->weights_bytes || again.down_bytes != layout->down_bytes ||
-        again.up_bytes != layout->up_bytes)
+    /* from n on there are only 64-bit numbers, so no padding is compared */
+    if (again.format.factor_type != layout->format.factor_type ||
+        memcmp(&again.n, &layout->n, sizeof again - offsetof(fbq_layout, n)))
         return fbq__fail(error, FBQ_ERR_SIZE, 0,
                          "layout's sizes disagree with its format and shape: fill it by "
                          "fbq_layout_of and leave it as it is");

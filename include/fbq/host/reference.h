@@ -12,6 +12,14 @@ typedef struct fbq__opened {
     const uint8_t *weights, *down, *up; /* behind the headers; down and up NULL together */
 } fbq__opened;
 
+static int fbq__shapes_differ(const fbq_shape *a, const fbq_shape *b)
+{
+    int differ = a->k != b->k || a->segments != b->segments;
+    for (int i = 0; !differ && i < a->segments; i++)
+        differ = a->segment[i].n != b->segment[i].n || a->segment[i].r != b->segment[i].r;
+    return differ;
+}
+
 static fbq_status fbq__open_parts(const fbq_parts *parts, fbq__opened *o, fbq_error *error)
 {
     fbq_layout down, up;
@@ -30,8 +38,8 @@ static fbq_status fbq__open_parts(const fbq_parts *parts, fbq__opened *o, fbq_er
     FBQ__TRY(
         fbq__part_open(parts->down, parts->down_bytes, FBQ_PART_DOWN, "parts->down", &down, error));
     FBQ__TRY(fbq__part_open(parts->up, parts->up_bytes, FBQ_PART_UP, "parts->up", &up, error));
-    if (memcmp(&down.shape, &o->layout.shape, sizeof down.shape) ||
-        memcmp(&up.shape, &o->layout.shape, sizeof up.shape) ||
+    if (fbq__shapes_differ(&down.shape, &o->layout.shape) ||
+        fbq__shapes_differ(&up.shape, &o->layout.shape) ||
         down.format.factor_type != up.format.factor_type)
         return fbq__fail(error, FBQ_ERR_RANK, 0,
                          "the packed factors have another shape or type than the weights: pack all "
@@ -116,9 +124,9 @@ static fbq_status fbq__each_row(const fbq_parts *parts, int64_t first, int64_t r
     FBQ__TRY(fbq__open_parts(parts, &o, error));
     *layout = o.layout;
     if (first < 0 || rows < 0 || first > o.layout.n - rows)
-        return fbq__fail(
-            error, FBQ_ERR_SIZE, 0, "rows %lld .. %lld are asked for; the layer has 0 .. %lld",
-            (long long)first, (long long)(first + rows - 1), (long long)(o.layout.n - 1));
+        return fbq__fail(error, FBQ_ERR_SIZE, 0,
+                         "first is %lld and rows is %lld; the layer has rows 0 .. %lld",
+                         (long long)first, (long long)rows, (long long)(o.layout.n - 1));
     a = fbq__down_double(&o, &failed);
     w = (double *)FBQ_MALLOC(sizeof *w * (size_t)o.layout.shape.k);
     if (!w || failed) {

@@ -184,7 +184,9 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)
                          "fused",
                          name);
     p.kernel = (fbq_kernel)found;
-    for (text += used; sscanf(text, " %31[a-z_]=%n", field, &used) == 1; text += used) {
+    /* used stays 0 where no "=" follows the name */
+    for (text += used, used = 0; sscanf(text, " %31[a-z_]=%n", field, &used) == 1 && used;
+         text += used, used = 0) {
         char *end;
         long value = strtol(text + used, &end, 10);
         int known = 0;
@@ -199,6 +201,10 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error)
 #undef FBQ__PARSE
         if (!known)
             return fbq__fail(error, FBQ_ERR_PICK, 0, "a pick has no field \"%s\"", field);
+        if (*end && !strchr(" \t\n", *end))
+            return fbq__fail(error, FBQ_ERR_PICK, 0,
+                             "the pick's field %s is followed by \"%.20s\"; expected a blank",
+                             field, end);
         used = (int)(end - text);
     }
     if (text[strspn(text, " \t\n")])

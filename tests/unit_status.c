@@ -1,0 +1,415 @@
+/* tests/unit_status.c: every status of status.h, provoked through the public API, with a text that
+ * names the argument and its value.
+ *
+ * A driver library that plays a GPU (fake_driver/) stands in for what needs one here; gpu_linear.c
+ * provokes a launch's statuses again on a real GPU. FBQ_ERR_OUT_OF_HOST is unit_memory.c's, which
+ * brings an allocator of its own.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L /* setenv */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fbq/fbq.h>
+
+#include "support/refusal.h"
+
+#define NOWHERE "/nonexistent/library.so"
+#define OTHER "libm.so.6" /* a library, but neither a driver nor NVRTC */
+
+static const struct {
+    fbq_status status;
+    const char *says;
+} statuses[] = {{FBQ_OK, "success"},
+                {FBQ_ERR_NULL, "NULL"},
+                {FBQ_ERR_SIZE, "out of range"},
+                {FBQ_ERR_GROUP, "group"},
+                {FBQ_ERR_RANK, "rank"},
+                {FBQ_ERR_FORMAT, "format"},
+                {FBQ_ERR_ALIGNMENT, "aligned"},
+                {FBQ_ERR_BUFFER, "buffer"},
+                {FBQ_ERR_CODE, "code"},
+                {FBQ_ERR_PACKED, "packed"},
+                {FBQ_ERR_UNSUPPORTED, "no kernel"},
+                {FBQ_ERR_PICK, "pick"},
+                {FBQ_ERR_NO_DRIVER, "driver"},
+                {FBQ_ERR_NO_NVRTC, "NVRTC"},
+                {FBQ_ERR_NO_DEVICE, "GPU"},
+                {FBQ_ERR_WRONG_DEVICE, "context"},
+                {FBQ_ERR_CAPABILITY, "8.0"},
+                {FBQ_ERR_OLD_DRIVER, "old"},
+                {FBQ_ERR_CUDA, "CUDA"},
+                {FBQ_ERR_COMPILE, "NVRTC"},
+                {FBQ_ERR_OUT_OF_HOST, "memory"}};
+enum { STATUSES = sizeof statuses / sizeof statuses[0] };
+
+static int provoked[1000];
+
+/* A slow call: status and text. */
+#define PROVOKE(status, call, ...)                 \
+    do {                                           \
+        assert_refused(status, call, __VA_ARGS__); \
+        provoked[status] = 1;                      \
+    } while (0)
+
+/* A launch or a question: a status only. */
+#define PROVOKE_BARE(status, call)      \
+    do {                                \
+        assert_int_equal(call, status); \
+        provoked[status] = 1;           \
+    } while (0)
+
+static void fake(const char *name, const char *value)
+{
+    if (value)
+        setenv(name, value, 1);
+    else
+        unsetenv(name);
+}
+
+static fbq_problem problem_of(int64_t n, int64_t k, int64_t r, int m_max)
+{
+    fbq_problem p = {
+        {4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max};
+    return p;
+}
+
+static const fbq_gpu h200 = {"H200", 90, 132, 232448, 233472, 65536};
+
+static void test_strings(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STATUSES; i++) {
+        assert_non_null(strstr(fbq_status_string(statuses[i].status), statuses[i].says));
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(fbq_status_string(statuses[i].status),
+                                    fbq_status_string(statuses[j].status));
+    }
+    /* the table above is complete: no other number of the groups is a status */
+    for (int number = -5; number < 1000; number++) {
+        int known = 0;
+        for (int i = 0; i < STATUSES; i++)
+            known |= (int)statuses[i].status == number;
+        assert_int_equal(!strcmp(fbq_status_string((fbq_status)number), "unknown status"), !known);
+    }
+    assert_int_equal(fbq_version(), FBQ_VERSION);
+}
+
+/* One of each that the packing calls return; unit_layout, unit_pack and unit_reference provoke them
+ * in every way. */
+static void test_packing(void **state)
+{
+    fbq_problem p = problem_of(8, 128, 4, 1);
+    fbq_layout l;
+    uint8_t codes[8 * 128] = {0}, packed[8192];
+    uint16_t scales[8] = {0}, zeros[8] = {0};
+    (void)state;
+    assert_int_equal(fbq_layout_of(&p.format, &p.shape, &l, NULL), FBQ_OK);
+    PROVOKE(FBQ_ERR_NULL, fbq_layout_of(NULL, &p.shape, &l, &error), "format is NULL");
+    p.shape.k = 0;
+    PROVOKE(FBQ_ERR_SIZE, fbq_layout_of(&p.format, &p.shape, &l, &error), "shape.k", "0");
+    p = problem_of(8, 128, 5000, 1);
+    PROVOKE(FBQ_ERR_RANK, fbq_layout_of(&p.format, &p.shape, &l, &error), "segment[0].r", "5000");
+    p = problem_of(8, 128, 4, 1);
+    p.format.group = 100;
+    PROVOKE(FBQ_ERR_GROUP, fbq_layout_of(&p.format, &p.shape, &l, &error), "group", "100");
+    p.format.bits = 5;
+    PROVOKE(FBQ_ERR_FORMAT, fbq_layout_of(&p.format, &p.shape, &l, &error), "bits", "5");
+    codes[3 * 128 + 7] = 16;
+    PROVOKE(FBQ_ERR_CODE, fbq_pack_weights(&l, codes, scales, zeros, packed, sizeof packed, &error),
+            "codes[3][7]", "16");
+    PROVOKE(FBQ_ERR_BUFFER, fbq_pack_weights(&l, codes, scales, zeros, packed, 5, &error),
+            "5 bytes");
+    memset(packed, 0, sizeof packed);
+    PROVOKE(FBQ_ERR_PACKED, fbq_layout_read(packed, sizeof packed, NULL, &l, &error), "0x00000000");
+}
+
+static void test_picks(void **state)
+{
+    fbq_problem p;
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 17, 4, 1, 1};
+    (void)state;
+#define UNSUPPORTED(change, ...)                                                               \
+    p = problem_of(64, 128, 0, 8);                                                             \
+    change;                                                                                    \
+    PROVOKE(FBQ_ERR_UNSUPPORTED, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error), \
+            __VA_ARGS__)
+    UNSUPPORTED(p.m_max = 9, "m_max is 9", "8");
+    UNSUPPORTED(p.format.bits = 3, "bits is 3", "4");
+    UNSUPPORTED(p.x_type = FBQ_BF16, "x_type is 2", "FBQ_F16");
+    UNSUPPORTED(p.y_type = FBQ_BF16, "y_type is 2", "FBQ_F32");
+    UNSUPPORTED(p.format.scale_type = FBQ_BF16, "scale_type is 2", "FBQ_F16");
+    UNSUPPORTED((p.shape.segments = 2, p.shape.segment[1].n = 5), "segments is 2");
+    p = problem_of(64, 128, 0, 0);
+    PROVOKE(FBQ_ERR_SIZE, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error),
+            "m_max is 0");
+    p.m_max = 8;
+    PROVOKE(FBQ_ERR_PICK, fbq_pick_check(&p, &h200, &pick, &error), "pick.warps is 17", "1 .. 16");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_check(NULL, &h200, &pick, &error), "problem");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_check(&p, NULL, &pick, &error), "gpu");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_check(&p, &h200, NULL, &error), "pick");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_default(NULL, &h200, FBQ_KERNEL_FUSED, &pick, &error),
+            "problem");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_default(&p, NULL, FBQ_KERNEL_FUSED, &pick, &error), "gpu");
+    PROVOKE(FBQ_ERR_NULL, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, NULL, &error), "pick");
+    PROVOKE(FBQ_ERR_PICK, fbq_pick_default(&p, &h200, (fbq_kernel)7, &pick, &error), "kernel is 7");
+}
+
+static fbq_status compile(const fbq_problem *p, int capability, int ptx, const char *library,
+                          fbq_error *error)
+{
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 1, 1, 1};
+    void *image = NULL;
+    size_t bytes = 0;
+    fbq_status status = fbq_compile(p, &pick, capability, ptx, library, &image, &bytes, error);
+    assert_true(status == FBQ_OK || (image == NULL && bytes == 0));
+    fbq_free(image);
+    return status;
+}
+
+static int nvrtc_there(void)
+{
+    fbq_problem p = problem_of(16, 64, 0, 1);
+    return compile(&p, 80, 1, NULL, NULL) != FBQ_ERR_NO_NVRTC;
+}
+
+static void test_compiling(void **state)
+{
+    fbq_problem p = problem_of(16, 64, 0, 1), eight = problem_of(16, 64, 0, 9);
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 1, 1, 1}, wrong = {(fbq_kernel)2, 1, 1, 1, 1};
+    void *image;
+    size_t bytes;
+    (void)state;
+    PROVOKE(FBQ_ERR_NO_NVRTC, compile(&p, 80, 0, NOWHERE, &error), NOWHERE, "install NVRTC");
+    PROVOKE(FBQ_ERR_OLD_DRIVER, compile(&p, 80, 0, OTHER, &error), OTHER, "12 or later");
+    PROVOKE(FBQ_ERR_CAPABILITY, compile(&p, 75, 0, NULL, &error), "capability is 75", "80");
+    PROVOKE(FBQ_ERR_CAPABILITY, compile(&p, -1, 1, NULL, &error), "capability is -1", "80");
+    PROVOKE(FBQ_ERR_UNSUPPORTED, compile(&eight, 80, 0, NULL, &error), "m_max is 9");
+    PROVOKE(FBQ_ERR_NULL, compile(NULL, 80, 0, NULL, &error), "problem is NULL");
+    PROVOKE(FBQ_ERR_NULL, fbq_compile(&p, NULL, 80, 0, NULL, &image, &bytes, &error), "pick");
+    PROVOKE(FBQ_ERR_NULL, fbq_compile(&p, &pick, 80, 0, NULL, NULL, &bytes, &error), "image");
+    PROVOKE(FBQ_ERR_NULL, fbq_compile(&p, &pick, 80, 0, NULL, &image, NULL, &error), "bytes");
+    PROVOKE(FBQ_ERR_PICK, fbq_compile(&p, &wrong, 80, 0, NULL, &image, &bytes, &error),
+            "pick.kernel is 2");
+    fbq_free(NULL);
+    if (!nvrtc_there())
+        skip();
+    PROVOKE(FBQ_ERR_COMPILE, compile(&p, 999, 0, NULL, &error), "sm_999", "NVRTC");
+    PROVOKE(FBQ_ERR_COMPILE, compile(&p, 999, 1, NULL, &error), "compute_999");
+    /* a pick that the templates refuse: the compiler's own words come through */
+    pick.chunks = 3;
+    PROVOKE(FBQ_ERR_COMPILE, fbq_compile(&p, &pick, 80, 0, NULL, &image, &bytes, &error), "sm_80",
+            "error");
+}
+
+static fbq_status open_fake(int device, int ptx, const char *nvrtc, fbq_context **context,
+                            fbq_error *error)
+{
+    const fbq_options options = {device, ptx, FBQ_FAKE_DRIVER, nvrtc};
+    return fbq_open(&options, context, error);
+}
+
+static void test_opening(void **state)
+{
+    const fbq_options nowhere = {0, 0, NOWHERE, NULL}, other = {0, 0, OTHER, NULL};
+    fbq_context *c = NULL;
+    (void)state;
+    PROVOKE(FBQ_ERR_NULL, fbq_open(NULL, NULL, &error), "context is NULL");
+    PROVOKE(FBQ_ERR_NO_DRIVER, fbq_open(&nowhere, &c, &error), NOWHERE, "driver");
+    PROVOKE(FBQ_ERR_OLD_DRIVER, fbq_open(&other, &c, &error), "cuGetProcAddress_v2", "12 or later");
+    PROVOKE(FBQ_ERR_CAPABILITY, open_fake(0, 75, NULL, &c, &error), "options.ptx is 75", "80");
+    fake("FBQ_FAKE_GPUS", "0");
+    PROVOKE(FBQ_ERR_NO_DEVICE, open_fake(0, 0, NULL, &c, &error), "options.device is 0", "0 GPUs");
+    fake("FBQ_FAKE_GPUS", NULL);
+    PROVOKE(FBQ_ERR_NO_DEVICE, open_fake(2, 0, NULL, &c, &error), "options.device is 2", "2 GPUs");
+    PROVOKE(FBQ_ERR_NO_DEVICE, open_fake(-1, 0, NULL, &c, &error), "options.device is -1");
+    fake("FBQ_FAKE_CAPABILITY", "75");
+    PROVOKE(FBQ_ERR_CAPABILITY, open_fake(1, 0, NULL, &c, &error), "GPU 1", "fake GPU", "7.5",
+            "8.0");
+    fake("FBQ_FAKE_CAPABILITY", NULL);
+    PROVOKE(FBQ_ERR_NO_NVRTC, open_fake(0, 0, NOWHERE, &c, &error), NOWHERE);
+    PROVOKE(FBQ_ERR_OLD_DRIVER, open_fake(0, 0, OTHER, &c, &error), OTHER);
+    /* a driver that lacks any of its functions, or whose functions fail */
+    static const char *const functions[] = {"cuInit",
+                                            "cuDeviceGetCount",
+                                            "cuDeviceGet",
+                                            "cuDeviceGetName",
+                                            "cuDeviceGetAttribute",
+                                            "cuCtxGetDevice",
+                                            "cuGetErrorName",
+                                            "cuGetErrorString",
+                                            "cuLibraryLoadData",
+                                            "cuLibraryUnload",
+                                            "cuLibraryGetKernel",
+                                            "cuKernelGetFunction",
+                                            "cuKernelGetAttribute",
+                                            "cuKernelSetAttribute",
+                                            "cuLaunchKernelEx"};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        fake("FBQ_FAKE_LACKS", functions[i]);
+        PROVOKE(FBQ_ERR_OLD_DRIVER, open_fake(0, 0, NULL, &c, &error), functions[i], "12 or later");
+    }
+    fake("FBQ_FAKE_LACKS", NULL);
+    for (size_t i = 0; i < 5; i++) {
+        fake("FBQ_FAKE_FAILS", functions[i]);
+        PROVOKE(FBQ_ERR_CUDA, open_fake(0, 0, NULL, &c, &error), "CUDA_ERROR_UNKNOWN",
+                "as the test asked");
+    }
+    fake("FBQ_FAKE_FAILS", NULL);
+    assert_null(c); /* failures leave the result alone */
+    fbq_close(NULL);
+    fbq_plan_free(NULL);
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_context_gpu(NULL, NULL));
+}
+
+static void check_calls(const fbq_plan *plan)
+{
+    /* addresses that are only looked at: the launch does nothing */
+    char *const at = (char *)(uintptr_t)0x10000;
+    const fbq_call good = {1, at, 0, at, at, at, at, at, 0, at, 0, at, 1 << 20};
+    fbq_call c = good;
+    fbq_pick pick;
+#define CALL(status, change) \
+    c = good;                \
+    change;                  \
+    PROVOKE_BARE(status, fbq_linear(plan, &c, NULL))
+    CALL(FBQ_OK, (void)c);
+    CALL(FBQ_OK, c.m = 2);
+    CALL(FBQ_OK, (c.down = c.up = NULL, c.scratch = NULL, c.scratch_bytes = 0));
+    CALL(FBQ_OK, (c.bias = NULL, c.residual = NULL));
+    CALL(FBQ_OK, c.x = at + 2);
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_linear(NULL, &good, NULL));
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_linear(plan, NULL, NULL));
+    CALL(FBQ_ERR_NULL, c.x = NULL);
+    CALL(FBQ_ERR_NULL, c.y = NULL);
+    CALL(FBQ_ERR_NULL, c.weights = NULL);
+    CALL(FBQ_ERR_NULL, c.down = NULL);
+    CALL(FBQ_ERR_NULL, c.up = NULL);
+    CALL(FBQ_ERR_NULL, c.scratch = NULL);
+    CALL(FBQ_ERR_SIZE, c.m = 0);
+    CALL(FBQ_ERR_SIZE, c.m = -1);
+    CALL(FBQ_ERR_SIZE, c.m = 3);
+    CALL(FBQ_ERR_SIZE, c.x_stride = 127);
+    CALL(FBQ_ERR_SIZE, c.y_stride = 31);
+    CALL(FBQ_ERR_SIZE, c.residual_stride = 31);
+    CALL(FBQ_ERR_SIZE, c.y_stride = -32);
+    CALL(FBQ_ERR_ALIGNMENT, c.weights = at + 64);
+    CALL(FBQ_ERR_ALIGNMENT, c.down = at + 64);
+    CALL(FBQ_ERR_ALIGNMENT, c.up = at + 1);
+    CALL(FBQ_ERR_ALIGNMENT, c.x = at + 1);
+    CALL(FBQ_ERR_ALIGNMENT, c.bias = at + 1);
+    CALL(FBQ_ERR_ALIGNMENT, c.y = at + 1);
+    CALL(FBQ_ERR_ALIGNMENT, c.residual = at + 1);
+    CALL(FBQ_ERR_ALIGNMENT, c.scratch = at + 8);
+    CALL(FBQ_ERR_BUFFER, c.scratch_bytes = 16 * 4 - 1);
+    fake("FBQ_FAKE_CURRENT", "1");
+    CALL(FBQ_ERR_WRONG_DEVICE, (void)c);
+    fake("FBQ_FAKE_CURRENT", "-1");
+    CALL(FBQ_ERR_WRONG_DEVICE, (void)c);
+    fake("FBQ_FAKE_CURRENT", NULL);
+    fake("FBQ_FAKE_FAILS", "cuLaunchKernelEx");
+    CALL(FBQ_ERR_CUDA, (void)c);
+    fake("FBQ_FAKE_FAILS", NULL);
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_plan_pick(plan, FBQ_KERNEL_FUSED, 1, NULL));
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_plan_pick(NULL, FBQ_KERNEL_FUSED, 1, &pick));
+    PROVOKE_BARE(FBQ_ERR_SIZE, fbq_plan_pick(plan, FBQ_KERNEL_FUSED, 0, &pick));
+    PROVOKE_BARE(FBQ_ERR_SIZE, fbq_plan_pick(plan, FBQ_KERNEL_FUSED, 3, &pick));
+    PROVOKE_BARE(FBQ_ERR_PICK, fbq_plan_pick(plan, (fbq_kernel)2, 1, &pick));
+    assert_int_equal(fbq_plan_pick(plan, FBQ_KERNEL_DOWN, 2, &pick), FBQ_OK);
+    assert_int_equal(fbq_plan_scratch_bytes(plan), 2 * 16 * 4 * pick.slices);
+    assert_int_equal(fbq_plan_scratch_bytes(NULL), 0);
+}
+
+static void test_preparing_and_launching(void **state)
+{
+    fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
+    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 1, 0, 1}, down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1};
+    fbq_context *c = NULL;
+    fbq_plan *plan = NULL;
+    fbq_gpu gpu;
+    (void)state;
+    if (!nvrtc_there())
+        skip();
+    assert_int_equal(open_fake(0, 0, NULL, &c, NULL), FBQ_OK);
+    assert_int_equal(fbq_context_gpu(c, &gpu), FBQ_OK);
+    assert_string_equal(gpu.name, "fake GPU");
+    assert_true(gpu.capability == 90 && gpu.sms == 132 && gpu.shared_block == 232448 &&
+                gpu.shared_sm == 233472 && gpu.registers_sm == 65536);
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_context_gpu(c, NULL));
+#define PREPARE(problem, down, fused) fbq_prepare(c, problem, down, fused, &plan, &error)
+    PROVOKE(FBQ_ERR_NULL, fbq_prepare(NULL, &p, NULL, NULL, &plan, &error), "context is NULL");
+    PROVOKE(FBQ_ERR_NULL, fbq_prepare(c, &p, NULL, NULL, NULL, &error), "plan is NULL");
+    PROVOKE(FBQ_ERR_NULL, PREPARE(NULL, NULL, NULL), "problem is NULL");
+    three.format.bits = 3;
+    PROVOKE(FBQ_ERR_UNSUPPORTED, PREPARE(&three, NULL, NULL), "bits is 3");
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, &down), "fused", "kernel 0");
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, &fused, NULL), "down", "kernel 1");
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, &fused), "blocks_per_sm is 0", "1 .. 16");
+    fake("FBQ_FAKE_CURRENT", "1");
+    PROVOKE(FBQ_ERR_WRONG_DEVICE, PREPARE(&p, NULL, NULL), "device 1", "device 0");
+    fake("FBQ_FAKE_CURRENT", "-1");
+    PROVOKE(FBQ_ERR_WRONG_DEVICE, PREPARE(&p, NULL, NULL), "no CUcontext is current");
+    fake("FBQ_FAKE_CURRENT", NULL);
+    static const char *const functions[] = {"cuLibraryLoadData", "cuLibraryGetKernel",
+                                            "cuKernelGetFunction", "cuKernelGetAttribute",
+                                            "cuKernelSetAttribute"};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        fake("FBQ_FAKE_FAILS", functions[i]);
+        PROVOKE(FBQ_ERR_CUDA, PREPARE(&p, NULL, NULL), functions[i], "CUDA_ERROR_UNKNOWN");
+    }
+    fake("FBQ_FAKE_FAILS", NULL);
+    fake("FBQ_FAKE_LOCAL", "64");
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "spills 64 bytes", "no spills");
+    fake("FBQ_FAKE_LOCAL", NULL);
+    fake("FBQ_FAKE_THREADS", "31");
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "31 threads", "wants 32");
+    fake("FBQ_FAKE_THREADS", NULL);
+    assert_null(plan);
+    assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
+    check_calls(plan);
+    fbq_plan_free(plan);
+    /* a layer without ranks takes no factors */
+    p = problem_of(32, 128, 0, 1);
+    assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
+    char *const at = (char *)(uintptr_t)0x10000;
+    fbq_call call = {1, at, 0, at, at, at, NULL, NULL, 0, at, 0, at, 1 << 20};
+    PROVOKE_BARE(FBQ_ERR_RANK, fbq_linear(plan, &call, NULL));
+    fbq_plan_free(plan);
+    fbq_close(c);
+}
+
+static void test_all_were_provoked(void **state)
+{
+    (void)state;
+    for (int i = 1; i < STATUSES; i++) {
+        const fbq_status status = statuses[i].status;
+        if (status == FBQ_ERR_OUT_OF_HOST) /* unit_memory.c */
+            continue;
+        if ((status == FBQ_ERR_COMPILE || status == FBQ_ERR_WRONG_DEVICE ||
+             status == FBQ_ERR_ALIGNMENT) &&
+            !nvrtc_there())
+            continue;
+        if (!provoked[status])
+            fail_msg("no test provoked status %d: %s", (int)status, fbq_status_string(status));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings),
+                                       cmocka_unit_test(test_packing),
+                                       cmocka_unit_test(test_picks),
+                                       cmocka_unit_test(test_compiling),
+                                       cmocka_unit_test(test_opening),
+                                       cmocka_unit_test(test_preparing_and_launching),
+                                       cmocka_unit_test(test_all_were_provoked)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
