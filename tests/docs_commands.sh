@@ -3,7 +3,7 @@
 #
 #   docs_commands.sh SOURCE       with CC, CUDA_HOME in the environment
 #
-# In README.md, docs/*.md and examples/*/README.md
+# In README.md, docs/*.md, bench/*.md and examples/*/README.md
 #   <!-- runnable -->             before a fenced sh block: the block is run, in the root of a fresh
 #                                 copy; 77 as its exit status means that this machine cannot run it
 #   <!-- from FILE -->            before a fenced block: its lines stand in FILE, in this order
@@ -38,7 +38,7 @@ split() {
 }
 
 total=0
-for document in README.md docs/*.md examples/*/README.md; do
+for document in README.md docs/*.md bench/*.md examples/*/README.md; do
     [[ -e $document ]] || continue
     total=$((total + $(split "$document" "$total")))
 done

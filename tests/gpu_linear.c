@@ -96,6 +96,14 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
              b++)
             assert_int_equal(((unsigned char *)y)[b], 0xff);
 
+    /* every result was written: what was not is still NaN */
+    for (int64_t i = 0; i < r->m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            int64_t at = i * y_stride + j;
+            float v = size == 4 ? ((float *)y)[at] : fbq_f32_of_f16(((uint16_t *)y)[at]);
+            assert_true(v == v);
+        }
+
     int64_t most = k > 2000 ? 96 : n, rows = n < most ? n : most;
     for (int64_t first = 0; first < n; first += n - rows ? n - rows : n) {
         verdict v = layer_judge(l, first, rows, r->m, x, x_stride, r->with_bias ? bias : NULL,

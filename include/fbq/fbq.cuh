@@ -14,12 +14,16 @@
 
 #include <cuda_runtime.h>
 
+#include <type_traits>
+
 #include "device/down.cuh"
 #include "device/fused.cuh"
 #include "fbq.h"
 #include "host/geometry.h"
 
 namespace fbq
+{
+inline namespace FBQ_NAMESPACE
 {
 
 // A pick as a type, since nvcc compiles it in; pick.h says what each field chooses.
@@ -30,6 +34,11 @@ struct DefaultPick {
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
     static constexpr int down_slices = 8;
+};
+
+// For GPUs with less shared memory a block than DefaultPick wants.
+struct SmallPick : DefaultPick {
+    static constexpr int warps = 8;
 };
 
 namespace detail
@@ -168,6 +177,9 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
         return FBQ_ERR_SIZE;
     served.m_max = call.m == 1 ? 1 : problem.m_max;
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
+    if constexpr (std::is_same_v<Pick, DefaultPick>)
+        if (s == FBQ_ERR_PICK)
+            return linear<Group, Zero, SmallPick>(problem, call, stream);
     if (s == FBQ_OK)
         s = fbq__call_check(&f, &call);
     if (s != FBQ_OK)
@@ -179,6 +191,7 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
                                : detail::run<Group, Zero, Pick, 8, false>(f, call, stream);
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

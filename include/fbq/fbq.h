@@ -183,7 +183,8 @@ typedef struct fbq_gpu {
 fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
                           fbq_error *error);
 
-/* The shipped default for a kernel, legal for every problem that is served at all. */
+/* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
+ * the sub-branch's t at all (ranks beyond 1400 or more, by GPU). */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error);
 
@@ -258,7 +259,8 @@ typedef struct fbq_call {
     const void *down;        /* packed part; NULL runs the layer without its sub-branch */
     const void *up;          /* packed part; NULL exactly when down is NULL */
     const void *bias;        /* N words of x_type, or NULL */
-    const void *residual;    /* m x N, y_type, added to y; may be y itself; or NULL */
+    const void *residual;    /* m x N, y_type, added to y; may be y itself, with y's
+                              * stride; or NULL */
     int64_t residual_stride; /* elements from row to row; 0 means N */
     void *y;                 /* m x N, y_type */
     int64_t y_stride;        /* elements from row to row, at least N; 0 means N */

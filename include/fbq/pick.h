@@ -1,6 +1,6 @@
 /* fbq/pick.h: struct fbq_pick, every tunable of one kernel launch.
  *
- * FBQ_PICK_FIELDS is the one list of fields: printing, parsing, comparison and hashing walk it, and
+ * FBQ_PICK_FIELDS is the one list of fields: printing and parsing walk it, and
  * a new field joins at its end. fbq_pick_check is the one legality predicate; an illegal pick is
  * never compiled or launched.
  *

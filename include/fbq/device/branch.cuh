@@ -12,6 +12,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // Shared memory of one step: the tile's block of B, 16 bytes a lane; t, 16 bytes a lane {b0 high,
 // b1 high, b0 low, b1 low}; the power of two of each column.
@@ -120,6 +122,7 @@ FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area
     }
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

@@ -12,6 +12,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // What a down kernel is compiled for: rows of x served (1, or up to 8) and the pick.
 template <int Columns, int Warps, int Chunks>
@@ -80,13 +82,14 @@ FBQ_DEVICE void down(const fbq_down_args &args)
 
 #ifndef FBQ_SIMT
 template <class C>
-__global__ void __launch_bounds__(C::warps * 32)
+static __global__ void __launch_bounds__(C::warps * 32)
     down_kernel(const __grid_constant__ fbq_down_args args)
 {
     down<C>(args);
 }
 #endif
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

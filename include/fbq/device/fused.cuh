@@ -14,6 +14,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // Bias, residual, rounding, store: result (n, m) of y.
 FBQ_DEVICE void write_y(const fbq_fused_args &args, int n, int m, float v)
@@ -120,12 +122,13 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 // No launch bounds: given any, ptxas aims at a number of registers and spills a few to hit it. Left
 // alone it takes 60 to 110, which 16 warps fit into; the launcher checks.
 template <class C>
-__global__ void fused_kernel(const __grid_constant__ fbq_fused_args args)
+static __global__ void fused_kernel(const __grid_constant__ fbq_fused_args args)
 {
     fused<C>(args);
 }
 #endif
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

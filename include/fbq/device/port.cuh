@@ -18,6 +18,10 @@
 #define FBQ_NO_UNROLL _Pragma("unroll 1") // loops outside the stream, where registers matter more
 #endif
 
+// Names carry the version (version.h), so that two libraries with different fbq inside share a
+// process.
+#define FBQ_NAMESPACE v0_1
+
 // Plant a bug on purpose (tests/simt/ requires each to be caught): 0 none, 1 an index off by one,
 // 2 a missing barrier, 3 an output that is not written.
 #ifndef FBQ_PLANT
@@ -25,6 +29,8 @@
 #endif
 
 namespace fbq
+{
+inline namespace FBQ_NAMESPACE
 {
 
 typedef unsigned char u8;
@@ -60,6 +66,7 @@ FBQ_DEVICE int ceil_div(int a, int b)
     return (a + b - 1) / b;
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

@@ -19,6 +19,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // ---- Where am I ----
 
@@ -322,6 +324,7 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif // FBQ_SIMT

@@ -8,6 +8,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // Bytes of one block's partial results, [warp][row][column].
 FBQ_DEVICE constexpr int reduce_bytes(int warps, int columns)
@@ -44,6 +46,7 @@ FBQ_DEVICE float reduce_get(saddr area, int index)
     return sum;
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

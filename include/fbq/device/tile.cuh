@@ -14,6 +14,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // Zero kinds as types.h numbers them.
 constexpr int zero_none = 0;
@@ -310,6 +312,7 @@ FBQ_DEVICE void multiply(float (&y)[4], Held<C> &held, const fbq_fused_args &arg
     }
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

@@ -14,6 +14,8 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // One tensor-core step of 4-bit codes: 16 rows x 16 k from one word of each lane.
 //   bits 2-5   of a half: 256 + q (even k), -(256 + 15 - q) (odd k)
@@ -47,6 +49,7 @@ FBQ_DEVICE Operand4 minus_bias4()
     return a;
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

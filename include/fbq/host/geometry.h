@@ -99,9 +99,9 @@ static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, c
 
 /* ---- Arguments ---- */
 
-static inline int fbq__vectors(const void *x, int64_t stride)
+static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
 {
-    return ((uintptr_t)x & 15) == 0 && (stride & 7) == 0;
+    return ((uintptr_t)x & 15) == 0 && (m == 1 || (stride & 7) == 0);
 }
 
 static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, fbq_down_args *args,
@@ -118,7 +118,7 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     args->chunks = (int)l->chunks;
     args->chunks_per_slice = (int)((l->chunks + f->down.slices - 1) / f->down.slices);
     args->rank_tiles = (int)l->rank_tiles;
-    args->x_vectors = fbq__vectors(call->x, args->x_stride);
+    args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
     launch->grid_x = (unsigned)l->rank_tiles;
     launch->grid_y = (unsigned)f->down.slices;
     launch->threads = (unsigned)f->down.warps * 32;
@@ -154,7 +154,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->tiles = (int)l->tiles;
     args->chunks = (int)l->chunks;
     args->passes = (int)fbq__fused_passes(l, pick);
-    args->x_vectors = fbq__vectors(call->x, args->x_stride);
+    args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;

@@ -208,9 +208,7 @@ fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int cap
     FBQ__NOT_NULL(image, error);
     FBQ__NOT_NULL(bytes, error);
     FBQ__TRY(fbq__problem_check(problem, &layout, error));
-    if ((unsigned)pick->kernel >= FBQ_KERNELS)
-        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
-                         (int)pick->kernel, FBQ_KERNELS - 1);
+    FBQ__TRY(fbq__pick_fields_check(pick, error));
     if (capability < 80)
         return fbq__fail(error, FBQ_ERR_CAPABILITY, 0, "capability is %d; expected 80 or more",
                          capability);

@@ -103,13 +103,22 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
 {
     int index = fbq__served_index(m);
     fbq__fixed *f = &plan->served[index].fixed;
+    fbq_status status;
     f->problem = *problem;
     f->problem.m_max = m;
     f->gpu = plan->context->gpu;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
-    return fbq__served_build(plan, index, error);
+    /* A compiler that is not the one the defaults were chosen with may want more registers. */
+    status = fbq__served_build(plan, index, error);
+    while (status == FBQ_ERR_PICK && !fused && f->fused.chunks > 1) {
+        f->fused.chunks /= 2;
+        plan->context->driver.library_unload(plan->library[index]);
+        plan->library[index] = NULL;
+        status = fbq__served_build(plan, index, error);
+    }
+    return status;
 }
 
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,

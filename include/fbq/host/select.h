@@ -73,6 +73,21 @@ static fbq_status fbq__pick_in_range(const char *field, int value, int low, int 
     return FBQ_OK;
 }
 
+/* The part of legality that needs no GPU: every field in its range. */
+static fbq_status fbq__pick_fields_check(const fbq_pick *pick, fbq_error *error)
+{
+    if ((unsigned)pick->kernel >= FBQ_KERNELS)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
+                         (int)pick->kernel, FBQ_KERNELS - 1);
+    FBQ__TRY(fbq__pick_in_range("warps", pick->warps, 1, 16, error));
+    if (pick->chunks != 1 && pick->chunks != 2 && pick->chunks != 4)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected 1, 2 or 4",
+                         pick->chunks);
+    if (pick->kernel == FBQ_KERNEL_DOWN)
+        return fbq__pick_in_range("slices", pick->slices, 1, FBQ__MAX_SLICES, error);
+    return fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error);
+}
+
 fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
                           fbq_error *error)
 {
@@ -80,16 +95,9 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     FBQ__NOT_NULL(gpu, error);
     FBQ__NOT_NULL(pick, error);
     FBQ__TRY(fbq__problem_check(problem, &l, error));
-    FBQ__TRY(fbq__pick_in_range("warps", pick->warps, 1, 16, error));
-    if (pick->chunks != 1 && pick->chunks != 2 && pick->chunks != 4)
-        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected 1, 2 or 4",
-                         pick->chunks);
+    FBQ__TRY(fbq__pick_fields_check(pick, error));
     if (pick->kernel == FBQ_KERNEL_DOWN)
-        return fbq__pick_in_range("slices", pick->slices, 1, FBQ__MAX_SLICES, error);
-    if (pick->kernel != FBQ_KERNEL_FUSED)
-        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
-                         (int)pick->kernel, FBQ_KERNELS - 1);
-    FBQ__TRY(fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error));
+        return FBQ_OK;
     int threads = pick->warps * 32 * pick->blocks_per_sm;
     int registers = fbq__fused_registers(problem->format.group, pick->chunks);
     int most_threads = gpu->registers_sm / registers;
@@ -116,6 +124,41 @@ static int fbq__power_of_two_from(int64_t least, int most)
     return p;
 }
 
+/* Enough slices that the multiprocessors have a block each, few enough that gathering t stays cheap
+ * (every row of x gathers its own, so more rows want fewer); then all of a slice at once. */
+static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
+{
+    int64_t slices = fbq__ceil(l->chunks, m_max == 1 ? 8 : 16), chunks;
+    p->slices = (int)(slices < 8 ? slices : 8);
+    chunks = fbq__ceil(l->chunks, p->slices);
+    p->warps = fbq__power_of_two_from(chunks, 8);
+    p->chunks = fbq__power_of_two_from(fbq__ceil(chunks, p->warps), 4);
+    p->blocks_per_sm = 1;
+}
+
+/* One block of 16 warps with all the registers it likes: measured best on an H200 at every size
+ * (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks; a block that cannot
+ * keep all of x for several rows does better with the most warps that can. */
+static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
+                               fbq_pick *p)
+{
+    int warps;
+    p->slices = 1;
+    p->chunks = 4;
+    p->warps = fbq__power_of_two_from(fbq__ceil(l->chunks, p->chunks), 16);
+    p->blocks_per_sm = 16 / p->warps;
+    while (p->blocks_per_sm > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
+        p->blocks_per_sm--;
+    while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
+        p->warps /= 2;
+    for (warps = p->warps; warps > 8 && !fbq__fused_resident(l, gpu, p, problem->m_max);)
+        p->warps = --warps;
+    if (!fbq__fused_resident(l, gpu, p, problem->m_max) && p->warps == 8)
+        p->warps = 16;
+    while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
+        p->warps /= 2;
+}
+
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error)
 {
@@ -126,27 +169,16 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
     FBQ__TRY(fbq__problem_check(problem, &l, error));
     memset(&p, 0, sizeof p);
     p.kernel = kernel;
-    if (kernel == FBQ_KERNEL_DOWN) {
-        /* Enough slices that every multiprocessor has a block, few enough that gathering t stays
-         * cheap; then all of a slice at once. */
-        int64_t slices = fbq__ceil(l.chunks, 8), chunks;
-        p.slices = (int)(slices < 8 ? slices : 8);
-        chunks = fbq__ceil(l.chunks, p.slices);
-        p.warps = fbq__power_of_two_from(chunks, 8);
-        p.chunks = fbq__power_of_two_from(fbq__ceil(chunks, p.warps), 4);
-        p.blocks_per_sm = 1;
-    } else {
-        /* One block of 16 warps with all the registers it likes: measured best on an H200 at every
-         * size (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. */
-        p.slices = 1;
-        p.chunks = 4;
-        p.warps = fbq__power_of_two_from(fbq__ceil(l.chunks, p.chunks), 16);
-        p.blocks_per_sm = 16 / p.warps;
-        while (p.blocks_per_sm > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
-            p.blocks_per_sm--;
-        while (p.warps > 1 && fbq_pick_check(problem, gpu, &p, NULL) != FBQ_OK)
-            p.warps /= 2;
-    }
+    if (kernel == FBQ_KERNEL_DOWN)
+        fbq__down_default(&l, problem->m_max, &p);
+    else
+        fbq__fused_default(problem, &l, gpu, &p);
+    if (kernel == FBQ_KERNEL_FUSED && fbq_pick_check(problem, gpu, &p, NULL) == FBQ_ERR_PICK)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.shape.segment[0].r is %lld and m_max %d: t does not fit into the "
+                         "%d bytes of shared memory a block of this GPU may have; split the "
+                         "sub-branch, or lower m_max",
+                         (long long)problem->shape.segment[0].r, problem->m_max, gpu->shared_block);
     FBQ__TRY(fbq_pick_check(problem, gpu, &p, error));
     *pick = p;
     return FBQ_OK;
