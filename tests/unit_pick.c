@@ -269,13 +269,14 @@ static void test_default_refusals(void **state)
     fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4};
     const fbq_pick before = pick;
     (void)state;
-    assert_refused(FBQ_ERR_PICK, fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
-                   "shared memory", "m = 8");
+    assert_refused(FBQ_ERR_UNSUPPORTED,
+                   fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
+                   "segment[0].r is 4096", "m_max 8", "101376 bytes of shared memory");
     assert_true(equal(&pick, &before));
     memset(&tiny, 0, sizeof tiny); /* a GPU that nobody filled in */
     p.shape.segment[0].r = 0;
-    assert_refused(FBQ_ERR_PICK, fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
-                   "holds 0");
+    assert_refused(FBQ_ERR_UNSUPPORTED,
+                   fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error), "0 bytes");
 }
 
 int main(void)

@@ -36,13 +36,21 @@ static int fbq__symbol(void *library, const char *name, void *function)
     return found != NULL;
 }
 
+/* NVRTC leaves memory behind when it is unloaded, so that opening and closing it in turns would
+ * leak: once opened, a library stays until the process ends. */
+#ifdef RTLD_NODELETE
+#define FBQ__DLOPEN_FLAGS (RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
+#else
+#define FBQ__DLOPEN_FLAGS (RTLD_NOW | RTLD_LOCAL)
+#endif
+
 static void *fbq__open_first(const char *only, const char *const *names, int count)
 {
     void *library = NULL;
     if (only)
-        return dlopen(only, RTLD_NOW | RTLD_LOCAL);
+        return dlopen(only, FBQ__DLOPEN_FLAGS);
     for (int i = 0; i < count && !library; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        library = dlopen(names[i], FBQ__DLOPEN_FLAGS);
     return library;
 }
 
@@ -58,7 +66,7 @@ static void *fbq__builtins_open(const char *path, const fbq__nvrtc *n)
         return NULL;
     length = snprintf(name, sizeof name, "%.*slibnvrtc-builtins.so.%d.%d", folder,
                       folder ? path : "", major, minor);
-    return length < (int)sizeof name ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : NULL;
+    return length < (int)sizeof name ? dlopen(name, FBQ__DLOPEN_FLAGS) : NULL;
 }
 
 static fbq_status fbq__nvrtc_open(const char *path, fbq__nvrtc *n, fbq_error *error)
