@@ -41,6 +41,7 @@ fused_body of_zero(const variant &v)
     SIMT_PICK(2, chunks)
     SIMT_PICK(4, chunks)
     SIMT_PICK(8, chunks)
+    SIMT_PICK(11, chunks)
     SIMT_PICK(16, chunks)
 #else
     SIMT_PICK(4, 2)

@@ -137,12 +137,12 @@ static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
 }
 
 /* One block of 16 warps with all the registers it likes: measured best on an H200 at every size
- * (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks; a block that cannot
- * keep all of x for several rows does better with the most warps that can. */
+ * (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. Where x of several
+ * rows does not fit beside 16 warps, 11 may do: they waste fewer chunks of K = 11008. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
-    int warps;
+    fbq_pick fewer;
     p->slices = 1;
     p->chunks = 4;
     p->warps = fbq__power_of_two_from(fbq__ceil(l->chunks, p->chunks), 16);
@@ -151,12 +151,11 @@ static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, 
         p->blocks_per_sm--;
     while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
         p->warps /= 2;
-    for (warps = p->warps; warps > 8 && !fbq__fused_resident(l, gpu, p, problem->m_max);)
-        p->warps = --warps;
-    if (!fbq__fused_resident(l, gpu, p, problem->m_max) && p->warps == 8)
-        p->warps = 16;
-    while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
-        p->warps /= 2;
+    fewer = *p;
+    fewer.warps = 11;
+    if (p->warps == 16 && !fbq__fused_resident(l, gpu, p, problem->m_max) &&
+        fbq__fused_resident(l, gpu, &fewer, problem->m_max))
+        *p = fewer;
 }
 
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
