@@ -69,8 +69,8 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
     int tile = block_index_x();
 
     // x first, since it would wait behind the weights; then weights, which travel while x is taken
-    // in and t is waited for. Neither is written by the kernel before this one: that is down, which
-    // started after everything before it had ended.
+    // in and t is waited for. Neither is written by the kernel before this one: that is down of the
+    // same call, which started after everything before it had ended.
     FBQ_NO_UNROLL
     for (int pass = 0; pass < staged; pass++)
         fetch_x<C, true>(args, slices + (u32)pass * pass_bytes,
