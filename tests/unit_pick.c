@@ -75,6 +75,7 @@ static void test_print(void **state)
     char text[100];
     (void)state;
     assert_int_equal(fbq_pick_print(&fused, text, sizeof text), strlen(whole));
+    assert_int_equal(fbq_pick_print(NULL, NULL, 0), strlen("no pick"));
     assert_string_equal(text, whole);
     fbq_pick_print(&down, text, sizeof text);
     assert_string_equal(text, "down warps=8 chunks=2 blocks_per_sm=1 slices=5");

@@ -189,7 +189,7 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
                             fbq_pick *pick, fbq_error *error);
 
 /* "fused warps=16 chunks=4 ..." and back. Printing writes at most `bytes` bytes, always ends with a
- * NUL and returns the length that the whole text has. */
+ * NUL and returns the length that the whole text has; a NULL pick prints "no pick". */
 int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes);
 fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
 

@@ -187,6 +187,8 @@ int fbq_pick_print(const fbq_pick *pick, char *text, size_t bytes)
 {
     char line[256]; /* longer than every field's name and number together */
     size_t at = 0;
+    if (!pick)
+        return snprintf(text, bytes, "no pick");
     at += (size_t)snprintf(line, sizeof line, "%s",
                            (unsigned)pick->kernel < FBQ_KERNELS ? fbq__kernel_name[pick->kernel]
                                                                 : "?");
