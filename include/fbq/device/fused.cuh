@@ -1,8 +1,8 @@
 // fbq/device/fused.cuh: dequantisation, multiplication and up-projection in one kernel, y written
 // once (FBQuant section 4.3).
 //
-// A block walks tiles of 16 rows; its warps split K, each with its own slice of x and its own ring
-// of weights, and add their results once a tile.
+// A block walks tiles of 16 rows; its warps split K, each with its own slice of x and its own codes
+// in registers, and add their results once a tile.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_FUSED_CUH
@@ -120,7 +120,7 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 
 #ifndef FBQ_SIMT
 // No launch bounds: given any, ptxas aims at a number of registers and spills a few to hit it. Left
-// alone it takes 60 to 110, which 16 warps fit into; the launcher checks.
+// alone it takes 60 to 110, which 16 warps fit into; fbq_prepare checks what was compiled.
 template <class C>
 static __global__ void fused_kernel(const __grid_constant__ fbq_fused_args args)
 {

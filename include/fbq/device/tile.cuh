@@ -226,9 +226,8 @@ template <class C>
 FBQ_DEVICE void load_all(Held<C> &held, const Source &from)
 {
     FBQ_UNROLL
-    for (int i = 0; i < C::chunks; i++) {
+    for (int i = 0; i < C::chunks; i++)
         load_codes(held, i, from);
-    }
     FBQ_UNROLL
     for (int s = 0; s < C::slots; s++)
         load_scale(held, s, from);

@@ -55,12 +55,13 @@ static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, in
     return m * row + (corrections + 15) / 16 * 16;
 }
 
-/* Partial results, then B's blocks and t: all but x. */
+/* Two areas of partial results. */
 static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
 {
     return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
 }
 
+/* All but x: partial results, then B's block and t of each 16 ranks. */
 static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
     return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 512 + 32);
