@@ -39,7 +39,9 @@ extern "C" {
 struct CUstream_st;
 
 /* Symbols carry the version, so that two libraries with different fbq inside share a process. */
-#define FBQ_SYMBOL(name) name##_v0_1
+#define FBQ_SYMBOL_OF(name, major, minor) name##_v##major##_##minor
+#define FBQ_SYMBOL_IN(name, major, minor) FBQ_SYMBOL_OF(name, major, minor)
+#define FBQ_SYMBOL(name) FBQ_SYMBOL_IN(name, FBQ_VERSION_MAJOR, FBQ_VERSION_MINOR)
 #define fbq_version FBQ_SYMBOL(fbq_version)
 #define fbq_status_string FBQ_SYMBOL(fbq_status_string)
 #define fbq_layout_of FBQ_SYMBOL(fbq_layout_of)
