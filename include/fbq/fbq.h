@@ -63,6 +63,7 @@ struct CUstream_st;
 #define fbq_free FBQ_SYMBOL(fbq_free)
 #define fbq_open FBQ_SYMBOL(fbq_open)
 #define fbq_close FBQ_SYMBOL(fbq_close)
+#define fbq_context_gpu FBQ_SYMBOL(fbq_context_gpu)
 #define fbq_prepare FBQ_SYMBOL(fbq_prepare)
 #define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
 #define fbq_plan_scratch_bytes FBQ_SYMBOL(fbq_plan_scratch_bytes)
@@ -202,7 +203,9 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
 /* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1,
  * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. `capability` as in fbq_gpu
  * gives a cubin; with `ptx` not 0 it gives PTX text of that virtual architecture instead. *image is
- * released with fbq_free. */
+ * released with fbq_free. nvrtc_library as in fbq_options. Fails with FBQ_ERR_NULL, what
+ * fbq_layout_of says of the problem, _UNSUPPORTED, _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER,
+ * _COMPILE or _OUT_OF_HOST. Thread-safe. */
 fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
                        const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error);
 
@@ -232,24 +235,27 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
 /* Close a context after its plans are freed. NULL is fine. */
 void fbq_close(fbq_context *context);
 
-/* The GPU of a context. */
-#define fbq_context_gpu FBQ_SYMBOL(fbq_context_gpu)
+/* The GPU of a context. FBQ_ERR_NULL when either pointer is NULL. Thread-safe. */
 fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
  * `fused` may each be NULL for the default picks: one for single rows of x, one for more. Several
- * threads may prepare on one context. */
+ * threads may prepare on one context. A default whose code spills with the NVRTC at hand is built
+ * again with fewer chunks (fbq_plan_pick tells); a given pick is refused with FBQ_ERR_PICK. Fails
+ * with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
 
 /* Free a plan when no launch of it is in flight. NULL is fine. */
 void fbq_plan_free(fbq_plan *plan);
 
-/* Bytes of `scratch` a launch of this plan wants; 0 is possible. */
+/* Bytes of `scratch` a launch of this plan wants, for any m up to m_max; 0 is possible, and what a
+ * NULL plan gives. */
 size_t fbq_plan_scratch_bytes(const fbq_plan *plan);
 
-/* The pick that a plan uses for a kernel in calls of m rows. */
+/* The pick that a plan uses for a kernel in calls of m rows. FBQ_ERR_NULL, FBQ_ERR_SIZE when m is
+ * not 1 .. m_max, FBQ_ERR_PICK when there is no such kernel. */
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick);
 
 /* One layer, one call. All pointers are device pointers. */
@@ -275,7 +281,10 @@ typedef struct fbq_call {
  * synchronises, compiles and prints nothing; legal under stream capture. The CUcontext that was
  * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
  * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
- * aligned x and x_stride are faster. */
+ * aligned x and x_stride are faster.
+ * Returns a status only: FBQ_ERR_NULL, _SIZE, _RANK (factors for a layer of rank 0), _ALIGNMENT,
+ * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two
+ * kernels. */
 fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstream_st *stream);
 
 #ifdef __cplusplus
