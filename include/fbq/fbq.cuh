@@ -30,6 +30,7 @@ inline namespace FBQ_NAMESPACE
 struct DefaultPick {
     static constexpr int warps = 16;
     static constexpr int chunks = 4;
+    static constexpr int stages = 2;
     static constexpr int blocks_per_sm = 1;
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
@@ -39,6 +40,7 @@ struct DefaultPick {
 // For GPUs with less shared memory a block than DefaultPick wants.
 struct SmallPick : DefaultPick {
     static constexpr int warps = 8;
+    static constexpr int chunks = 2;
 };
 
 namespace detail
@@ -114,7 +116,10 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
     const auto fused =
-        fused_kernel<Fused<Group, (int)Zero, Columns, Branch, Pick::warps, Pick::chunks>>;
+        f.resident ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, true, Pick::warps,
+                                        Pick::chunks / 2, Pick::stages>>
+                   : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
+                                        Pick::chunks / 2, Pick::stages>>;
     bool overlaps = false;
     fbq__launch l;
     if (call.down) {
@@ -140,9 +145,12 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     if (problem.format.group != Group || problem.format.zero != Zero)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
-    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices};
-    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1};
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
+    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1,
+                Pick::stages};
     s = read_gpu(&f->gpu);
+    if (s == FBQ_OK)
+        fbq__fix(f);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
     if (s == FBQ_OK)

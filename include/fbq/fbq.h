@@ -201,12 +201,13 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
  * --------------------------------------------------------------------------------------------- */
 
 /* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1,
- * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. `capability` as in fbq_gpu
- * gives a cubin; with `ptx` not 0 it gives PTX text of that virtual architecture instead. *image is
- * released with fbq_free. nvrtc_library as in fbq_options. Fails with FBQ_ERR_NULL, what
- * fbq_layout_of says of the problem, _UNSUPPORTED, _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER,
- * _COMPILE or _OUT_OF_HOST. Thread-safe. */
-fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
+ * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. The result is a cubin for
+ * gpu->capability; with `ptx` not 0 it is PTX text of that virtual architecture instead. The
+ * problem's k and what fits into the GPU's shared memory are compiled in. *image is released with
+ * fbq_free. nvrtc_library as in fbq_options. Fails with FBQ_ERR_NULL, what fbq_layout_of says of the
+ * problem, _UNSUPPORTED, _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER, _COMPILE or _OUT_OF_HOST.
+ * Thread-safe. */
+fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick, int ptx,
                        const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error);
 
 /* Release what an fbq call allocated for the caller. NULL is fine. */
@@ -242,7 +243,7 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
  * `fused` may each be NULL for the default picks: one for single rows of x, one for more. Several
  * threads may prepare on one context. A default whose code spills with the NVRTC at hand is built
- * again with fewer chunks (fbq_plan_pick tells); a given pick is refused with FBQ_ERR_PICK. Fails
+ * again with fewer warps (fbq_plan_pick tells); a given pick is refused with FBQ_ERR_PICK. Fails
  * with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);

@@ -21,9 +21,10 @@ typedef enum fbq_kernel {
 /*      field          what it chooses */
 #define FBQ_PICK_FIELDS(X)                                                                       \
     X(warps)         /* warps of a block; each takes its own slice of K */                       \
-    X(chunks)        /* 64-code chunks that a warp takes in one step */                          \
+    X(chunks)        /* 64-code chunks that a warp takes in one step; fused: an even number */   \
     X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */ \
-    X(slices)        /* down: slices of K, each one partial sum of t */
+    X(slices)        /* down: slices of K, each one partial sum of t */                          \
+    X(stages)        /* fused: steps whose codes are on their way or in shared memory */
 
 typedef struct fbq_pick {
     fbq_kernel kernel;

@@ -40,16 +40,17 @@ typedef struct fbq_fused_args {
     int n;
     int k;
     int tiles;
-    int chunks;
-    int passes;    // steps of (warps * chunks in flight) along K
-    int resident;  // 1: x of all passes stays in shared memory; 0: a pass at a time
-    int x_vectors; // x rows begin on 16 bytes
-    int y_f32;     // y and residual are fp32, not fp16
+    int chunks;     // of 64 k
+    int parts;      // steps of a tile
+    int x_vectors;  // x rows begin on 16 bytes
+    int y_f32;      // y and residual are fp32, not fp16
     int rank_tiles;
     int slices;      // partial sums of t
-    int smem_t;      // shared memory offsets in bytes: t's fragments,
-    int smem_x;      // x
-    int slice_bytes; // x of one warp and pass
+    int smem_t;      // shared memory offsets in bytes: t's steps,
+    int smem_x;      // x,
+    int smem_ring;   // the warps' rings
+    int unit_bytes;  // x of one unit
+    int stage_bytes; // one stage of a warp's ring
 } fbq_fused_args;
 
 #endif

@@ -15,9 +15,9 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// Shared memory of one step: the tile's block of B, 16 bytes a lane; t, 16 bytes a lane {b0 high,
-// b1 high, b0 low, b1 low}; the power of two of each column.
-constexpr int branch_step_bytes = 512 + 512 + 8 * 4;
+// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}; the power of two
+// of each column.
+constexpr int branch_step_bytes = 512 + 8 * 4;
 
 FBQ_DEVICE float larger_magnitude(float a, float b)
 {
@@ -82,37 +82,26 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int la
         f32x2_of_f16x2(b.y, low, high);
         b.w = f16x2_of_f32(sub(z, low), sub(w, high));
         const saddr at = area + (u32)(step * branch_step_bytes);
-        sts_u32x4(at + 512 + (u32)lane * 16, b);
+        sts_u32x4(at + (u32)lane * 16, b);
         if (t == 0)
-            sts_f32(at + 1024 + (u32)g * 4, up);
+            sts_f32(at + 512 + (u32)g * 4, up);
     }
 }
 
-// Fetch this warp's blocks of B for a tile, straight into shared memory: registers are for codes.
-// Each lane fetches the 16 bytes that it alone will read, after waiting for its own copies.
+// y += t . B^T for this warp's steps of a tile, whose blocks of B are `up` on.
 template <class C>
-FBQ_DEVICE void fetch_up(const fbq_fused_args &args, saddr area, int tile, int warp, int lane)
-{
-    const u8 *blocks = (const u8 *)args.blocks + (i64)tile * args.rank_tiles * 512 + lane * 16;
-    FBQ_NO_UNROLL
-    for (int step = warp; step < args.rank_tiles; step += C::warps)
-        copy_async16(area + (u32)(step * branch_step_bytes + lane * 16), blocks + step * 512);
-}
-
-// y += t . B^T for this warp's steps of a tile.
-template <class C>
-FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, int warp,
-                           int lane)
+FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, saddr up,
+                           int warp, int lane)
 {
     const int t = lane & 3;
     FBQ_NO_UNROLL
-    for (int step = warp; step < args.rank_tiles; step += C::warps) {
+    for (int step = warp; step < args.rank_tiles; step += C::warps, up += 512) {
         const saddr at = area + (u32)(step * branch_step_bytes);
-        const u32x4 b = lds_u32x4(at + (u32)lane * 16), v = lds_u32x4(at + 512 + (u32)lane * 16);
+        const u32x4 b = lds_u32x4(up + (u32)lane * 16), v = lds_u32x4(at + (u32)lane * 16);
         float c[4] = {0, 0, 0, 0}, even, odd;
         mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
         mma_f16(c, b.x, b.y, b.z, b.w, v.z, v.w);
-        lds_f32x2(at + 1024 + (u32)t * 8, even, odd);
+        lds_f32x2(at + 512 + (u32)t * 8, even, odd);
         y[0] = fma(even, c[0], y[0]);
         y[2] = fma(even, c[2], y[2]);
         if (C::columns > 1) {

@@ -1,16 +1,17 @@
 // fbq/device/fused.cuh: dequantisation, multiplication and up-projection in one kernel, y written
 // once (FBQuant section 4.3).
 //
-// A block walks tiles of 16 rows; its warps split K, each with its own slice of x and its own codes
-// in registers, and add their results once a tile.
+// A block walks tiles of 16 rows; its warps split K, each with its own slice of x and its own ring
+// of codes, and add their results once a tile.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_FUSED_CUH
 #define FBQ_DEVICE_FUSED_CUH
 
 #include "branch.cuh"
+#include "multiply.cuh"
 #include "reduce.cuh"
-#include "tile.cuh"
+#include "ring.cuh"
 
 namespace fbq
 {
@@ -47,6 +48,15 @@ FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float 
 #if FBQ_PLANT != 2
     sync_block();
 #endif
+    if (C::columns == 1) {
+        if (warp == turn % C::warps) {
+            const float v = reduce_row<C::warps>(part, lane);
+            const int n = tile * tile_rows + lane;
+            if (lane < tile_rows && n < args.n - (FBQ_PLANT == 3 ? 1 : 0))
+                write_y(args, n, 0, v);
+        }
+        return;
+    }
     const int place = (warp + turn) % C::warps * warp_lanes + lane;
     FBQ_NO_UNROLL
     for (int i = place; i < tile_rows * C::columns; i += C::warps * warp_lanes) {
@@ -56,64 +66,71 @@ FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float 
     }
 }
 
-// Shared memory, in order: two areas of partial results, t's steps, x (args has the offsets).
+// Shared memory, in order: two areas of partial results, t's steps, x, the warps' rings (args has
+// the offsets).
 template <class C>
 FBQ_DEVICE void fused(const fbq_fused_args &args)
 {
-    const int thread = thread_index(), warp = thread / warp_lanes, lane = thread % warp_lanes;
-    const int grid = grid_blocks_x();
+    const int warp = warp_index(), lane = thread_index() % warp_lanes;
+    const Share share = share_of<C>(args, warp);
     const saddr area = smem(), area_t = area + (u32)args.smem_t;
-    const saddr slices = area + (u32)(args.smem_x + warp * args.slice_bytes);
-    const u32 pass_bytes = (u32)(C::warps * args.slice_bytes);
-    const int staged = args.resident ? args.passes : 0;
-    int tile = block_index_x();
+    const saddr slice = area + (u32)(args.smem_x + (C::resident ? share.first
+                                                                : warp * C::part_units) *
+                                                       args.unit_bytes);
 
     // x first, since it would wait behind the weights; then weights, which travel while x is taken
     // in and t is waited for. Neither is written by the kernel before this one: that is down of the
     // same call, which started after everything before it had ended.
+    if (C::resident)
+        fetch_x<C>(args, slice, share.first, share.end - share.first, lane);
+    copy_async_commit();
+    Ring ring = ring_begin<C>(
+        args, area + (u32)(args.smem_ring + warp * C::stages * args.stage_bytes), lane);
+    Ahead ahead = ahead_begin(args);
     FBQ_NO_UNROLL
-    for (int pass = 0; pass < staged; pass++)
-        fetch_x<C, true>(args, slices + (u32)pass * pass_bytes,
-                         (pass * C::warps + warp) * C::chunks, lane);
-    if (C::branch)
-        fetch_up<C>(args, area_t, tile, warp, lane);
-    Ahead ahead = ahead_begin<C>(args, warp);
-    Held<C> held;
-    load_all(held, source_of<C>(args, ahead, lane));
-    ahead_advance<C>(ahead, args, warp);
-    copy_async_wait();
+    for (int s = 0; s < C::stages; s++)
+        fetch_step<C>(args, ring.first + (u32)(s * args.stage_bytes), ahead, share, warp, lane);
+    copy_async_wait_left<FBQ_BULK_COPIES ? 0 : C::stages>();
     sync_warp();
-    FBQ_NO_UNROLL
-    for (int pass = 0; pass < staged; pass++)
-        correct_x<C>(args, slices + (u32)pass * pass_bytes, lane);
-    wait_for_producer();
-    if (C::branch)
-        stage_t<C>(args, area_t, warp, lane);
+    if (C::resident)
+        prepare_x<C>(args, slice, share.end - share.first, lane);
     sync_warp();
 
-    for (int turn = 0; tile < args.tiles; tile += grid, turn++) {
+    int turn = 0;
+    FBQ_NO_UNROLL
+    for (int tile = block_index_x(); tile < args.tiles; tile += grid_blocks_x(), turn++) {
         float y[4] = {0, 0, 0, 0};
-        if (C::branch) {
-            copy_async_wait();
-            add_branch<C>(y, args, area_t, warp, lane);
-            if (tile + grid < args.tiles)
-                fetch_up<C>(args, area_t, tile + grid, warp, lane);
-        }
+        saddr x = slice;
         FBQ_NO_UNROLL
-        for (int pass = 0; pass < args.passes; pass++) {
-            saddr slice = slices;
-            if (args.resident) {
-                slice += (u32)pass * pass_bytes;
-            } else {
-                sync_warp(); // the pass before has been read
-                fetch_x<C, false>(args, slice, (pass * C::warps + warp) * C::chunks, lane);
+        for (int part = 0; part < parts_of_k<C>(args); part++) {
+            const Part p = part_of<C>(share, part);
+            if (!C::resident) {
+                fetch_x<C>(args, slice, p.first, p.count, lane);
+                copy_async_wait();
                 sync_warp();
-                correct_x<C>(args, slice, lane);
+                prepare_x<C>(args, slice, p.count, lane);
                 sync_warp();
             }
-            multiply(y, held, args, slice, source_of<C>(args, ahead, lane), lane);
-            ahead_advance<C>(ahead, args, warp);
+            ring_wait<C>(ring);
+            multiply<C>(y, args, p, ring.stage, x, lane);
+            if (C::resident)
+                x += (u32)(C::part_units * args.unit_bytes);
+            if (C::branch && part == parts_of_k<C>(args) - 1) {
+                if (turn == 0) {
+                    wait_for_producer();
+                    stage_t<C>(args, area_t, warp, lane);
+                    sync_warp();
+                }
+                if (C::columns == 1)
+                    limbs_finish(y);
+                add_branch<C>(y, args, area_t, ring.stage + (u32)C::stage_up, warp, lane);
+            }
+            sync_warp(); // all lanes have read the stage
+            fetch_step<C>(args, ring.stage, ahead, share, warp, lane);
+            ring_advance<C>(args, ring);
         }
+        if (C::columns == 1 && !C::branch)
+            limbs_finish(y);
         finish_tile<C>(args, area, y, tile, turn, warp, lane);
     }
 }

@@ -11,16 +11,29 @@
 #ifdef FBQ_SIMT
 #define FBQ_DEVICE inline
 #define FBQ_UNROLL
+#define FBQ_UNROLL_BY_2
+#define FBQ_UNROLL_BY_4
 #define FBQ_NO_UNROLL
 #else
 #define FBQ_DEVICE __device__ __forceinline__
 #define FBQ_UNROLL _Pragma("unroll")
+#define FBQ_UNROLL_BY_2 _Pragma("unroll 2")
+#define FBQ_UNROLL_BY_4 _Pragma("unroll 4")
 #define FBQ_NO_UNROLL _Pragma("unroll 1") // loops outside the stream, where registers matter more
 #endif
 
 // Names carry the version (version.h), so that two libraries with different fbq inside share a
 // process.
 #define FBQ_NAMESPACE v0_1
+
+// Weights travel by bulk copies where the target has them, else by copies of 16 bytes a lane.
+#ifndef FBQ_BULK_COPIES
+#if __CUDA_ARCH__ >= 900
+#define FBQ_BULK_COPIES 1
+#else
+#define FBQ_BULK_COPIES 0
+#endif
+#endif
 
 // Plant a bug on purpose (tests/simt/ requires each to be caught): 0 none, 1 an index off by one,
 // 2 a missing barrier, 3 an output that is not written.

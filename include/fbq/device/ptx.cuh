@@ -24,11 +24,29 @@ inline namespace FBQ_NAMESPACE
 
 // ---- Where am I ----
 
-// Once a kernel: the shuffle with itself keeps the compiler from reading the special register anew
-// wherever the index is used, which takes some 50 cycles each time.
+// Once a kernel: the shuffles keep the compiler from reading a special register anew wherever the
+// index is used, which takes some 50 cycles each time, and tell it that a warp's index is one number
+// for all its lanes.
 FBQ_DEVICE int thread_index()
 {
     return __shfl_sync(0xffffffffu, (int)threadIdx.x, (int)threadIdx.x & 31);
+}
+FBQ_DEVICE int warp_index()
+{
+    return __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0);
+}
+// True in one lane of the warp, whichever the hardware likes; `lane` is the caller's.
+FBQ_DEVICE bool one_lane(int lane)
+{
+#if __CUDA_ARCH__ >= 900
+    u32 chosen;
+    (void)lane;
+    asm volatile("{.reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(chosen));
+    return chosen != 0;
+#else
+    return lane == 0;
+#endif
 }
 FBQ_DEVICE int block_threads()
 {
@@ -79,11 +97,12 @@ FBQ_DEVICE void wait_for_producer()
 
 typedef u32 saddr;
 
-// The block's dynamic shared memory, 128-byte aligned. Its size is a launch argument.
+// The block's dynamic shared memory, 128-byte aligned. Its size is a launch argument. Once a kernel,
+// as above.
 FBQ_DEVICE saddr smem()
 {
     extern __shared__ __align__(128) unsigned char fbq_smem[];
-    return (saddr)__cvta_generic_to_shared(fbq_smem);
+    return __shfl_sync(0xffffffffu, (saddr)__cvta_generic_to_shared(fbq_smem), 0);
 }
 FBQ_DEVICE void sts_f32(saddr a, float v)
 {
@@ -98,6 +117,34 @@ FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v)
     asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(a), "r"(v.x), "r"(v.y), "r"(v.z),
                  "r"(v.w)
                  : "memory");
+}
+FBQ_DEVICE void sts_f32x4(saddr a, f32x4 v)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(a), "f"(v.x), "f"(v.y), "f"(v.z),
+                 "f"(v.w)
+                 : "memory");
+}
+FBQ_DEVICE void sts_u32x2(saddr a, u32 x, u32 y)
+{
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(a), "r"(x), "r"(y) : "memory");
+}
+FBQ_DEVICE u32 lds_u8(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 lds_u32(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32x2 lds_u32x2(saddr a)
+{
+    u32x2 v;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(a) : "memory");
+    return v;
 }
 FBQ_DEVICE float lds_f32(saddr a)
 {
@@ -128,16 +175,73 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a)
     return v;
 }
 
-// ---- Asynchronous copies global -> shared, 16 bytes ----
+// ---- Asynchronous copies global -> shared ----
 
 FBQ_DEVICE void copy_async16(saddr to, const void *from)
 {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+// The copies since the last commit become a group.
+FBQ_DEVICE void copy_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Wait until at most the `Left` latest groups of this thread are on their way.
+template <int Left>
+FBQ_DEVICE void copy_async_wait_left()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory");
 }
 // Wait for all of this thread's copies. Other threads see them after a barrier.
 FBQ_DEVICE void copy_async_wait()
 {
     asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+// ---- Bulk copies global -> shared and the barriers they report to (sm_90 and later) ----
+
+// One thread sets a barrier up for `arrivals`, and tells the copy engine of it once for all.
+FBQ_DEVICE void barrier_init(saddr b, int arrivals)
+{
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b), "r"(arrivals) : "memory");
+}
+FBQ_DEVICE void barriers_ready()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+// Arrive, and let the phase wait for that many bytes of copies too.
+FBQ_DEVICE void barrier_expect(saddr b, u32 bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(b), "r"(bytes)
+                 : "memory");
+#endif
+}
+// Wait for the phase of that parity to complete; what its copies wrote is seen then.
+FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n"
+                 "}" ::"r"(b),
+                 "r"(parity)
+                 : "memory");
+#endif
+}
+// Addresses and size in multiples of 16 bytes.
+FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(b)
+                 : "memory");
+#endif
 }
 
 // ---- Global memory ----
@@ -223,6 +327,13 @@ FBQ_DEVICE float shuffle_f32(float v, int lane)
     return __shfl_sync(0xffffffffu, v, lane);
 }
 
+FBQ_DEVICE u32 warp_max_u32(u32 v)
+{
+    u32 most;
+    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(most) : "r"(v));
+    return most;
+}
+
 // ---- Bits ----
 
 // (w & MASK) | SET in one LOP3.
@@ -233,11 +344,20 @@ FBQ_DEVICE u32 and_or(u32 w)
     asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(w), "n"(MASK), "n"(SET));
     return v;
 }
-// w rotated right by one byte.
-FBQ_DEVICE u32 rotate_byte(u32 w)
+// (w & MASK) ^ FLIP in one LOP3.
+template <u32 MASK, u32 FLIP>
+FBQ_DEVICE u32 and_xor(u32 w)
 {
     u32 v;
-    asm("prmt.b32 %0, %1, %1, 0x0321;" : "=r"(v) : "r"(w));
+    asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(v) : "r"(w), "n"(MASK), "n"(FLIP));
+    return v;
+}
+// Four of the eight bytes of a (0-3) and b (4-7), one nibble of SELECT each, lowest first.
+template <u32 SELECT>
+FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
+{
+    u32 v;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "n"(SELECT));
     return v;
 }
 FBQ_DEVICE u32 bits_of(float v)
@@ -311,6 +431,20 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
     return v;
 }
 
+FBQ_DEVICE float f32_of_s32(int v)
+{
+    float f;
+    asm("cvt.rn.f32.s32 %0, %1;" : "=f"(f) : "r"(v));
+    return f;
+}
+// The larger of each half as fp16 numbers; NaN if either is.
+FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
+{
+    u32 v;
+    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+
 // ---- The tensor core ----
 
 // c[16x8] += a[16x16] . b[16x8], fp16 inputs, fp32 accumulators.
@@ -323,6 +457,18 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// c[16x8] += a[16x32] . b[32x8], a unsigned and b signed bytes, exact.
+// Lane (g = lane / 4, t = lane % 4) holds
+//   a0 (row g, k 4t .. 4t+3)   a1 (row g+8, same k)   a2 (row g, k 4t+16 ..)   a3 (row g+8, same k)
+//   b0 (column g, k 4t .. 4t+3)   b1 (column g, k 4t+16 ..)   c as above
+FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 

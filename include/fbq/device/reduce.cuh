@@ -46,6 +46,20 @@ FBQ_DEVICE float reduce_get(saddr area, int index)
     return sum;
 }
 
+// With one column: row `lane` in the lanes 0-15, by a whole warp. Lanes 0-15 add the even warps,
+// lanes 16-31 the odd ones.
+template <int Warps>
+FBQ_DEVICE float reduce_row(saddr area, int lane)
+{
+    const int half = lane / tile_rows;
+    float sum = 0;
+    FBQ_UNROLL
+    for (int w = 0; w < Warps; w += 2)
+        if (w + half < Warps)
+            sum = add(sum, lds_f32(area + (u32)(((w + half) * tile_rows + lane % tile_rows) * 4)));
+    return add(sum, shuffle_xor_f32(sum, tile_rows));
+}
+
 } // namespace FBQ_NAMESPACE
 } // namespace fbq
 

@@ -17,6 +17,7 @@ typedef struct fbq__fixed {
     fbq_problem problem;
     fbq_gpu gpu;
     fbq_pick down, fused;
+    int resident; /* fused was compiled to keep all of x in shared memory */
 } fbq__fixed;
 
 /* One kernel launch, without its function. */
@@ -36,23 +37,52 @@ static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
     return (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->down.slices) * sizeof(float);
 }
 
-/* ---- Shared memory of fused: repeats the constants of device/tile.cuh and device/branch.cuh ----
- */
+/* ---- Shared memory of fused: repeats the constants of device/tile.cuh and branch.cuh ---- */
 
-static inline int64_t fbq__fused_flush(int group, int chunks)
+/* A unit: 128 codes along K. */
+static inline int64_t fbq__units(const fbq_layout *l)
 {
-    int64_t held = chunks * FBQ_CHUNK,
-            codes = group == FBQ_GROUP_ROW || group > held ? held : group;
-    return codes > 128 ? 128 : codes;
+    return (l->chunks + 1) / 2;
 }
 
-/* x of one warp and pass: the corrections of each flush, then rows. */
-static inline int64_t fbq__fused_slice_bytes(int group, const fbq_pick *pick, int64_t m)
+/* Units a warp takes in one step, and steps of a tile. */
+static inline int64_t fbq__part_units(const fbq_pick *pick)
 {
-    int64_t held = pick->chunks * FBQ_CHUNK, columns = fbq__columns(m);
-    int64_t row = held * 2 + (columns > 1 ? 64 : 0);
-    int64_t corrections = held / fbq__fused_flush(group, pick->chunks) * columns * 8;
-    return m * row + (corrections + 15) / 16 * 16;
+    return pick->chunks / 2;
+}
+
+static inline int64_t fbq__parts(const fbq_layout *l, const fbq_pick *pick)
+{
+    int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, part = fbq__part_units(pick);
+    return (share + part - 1) / part;
+}
+
+/* One stage of a warp's ring: codes, scales, integer zero points, the barrier of its copies, blocks
+ * of B. */
+static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick)
+{
+    int group = l->format.group;
+    int64_t units = fbq__part_units(pick);
+    int64_t groups = group == FBQ_GROUP_ROW ? 1
+                     : group > 128          ? units / 2 + 1
+                                            : units * 128 / group;
+    int64_t bytes = units * 1024 + groups * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) +
+                    (l->format.zero == FBQ_ZERO_CODE ? (groups + 2) / 2 * 16 : 0) + 16 +
+                    (l->rank_tiles + pick->warps - 1) / pick->warps * 512;
+    return (bytes + 127) / 128 * 128; /* bulk copies are fastest between whole 128 bytes */
+}
+
+static inline int64_t fbq__ring_bytes(const fbq_layout *l, const fbq_pick *pick)
+{
+    return pick->warps * pick->stages * fbq__stage_bytes(l, pick);
+}
+
+/* x of one unit: three limbs of each k for one row, fp16 for more; and its corrections. */
+static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
+{
+    int group = l->format.group;
+    int64_t flushes = group == FBQ_GROUP_ROW || group > 128 ? 1 : 128 / group;
+    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 128;
 }
 
 /* Two areas of partial results. */
@@ -61,17 +91,18 @@ static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
     return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
 }
 
-/* All but x: partial results, then B's block and t of each 16 ranks. */
+/* All but x: partial results, t of each 16 ranks, the rings. */
 static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 512 + 32);
+    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
+           fbq__ring_bytes(l, pick);
 }
 
-/* Fewest bytes a block gets by with: x of one pass at a time. */
+/* Fewest bytes a block gets by with: x of one step at a time. */
 static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
     return fbq__fused_fixed_bytes(l, pick, m) +
-           pick->warps * fbq__fused_slice_bytes(l->format.group, pick, m);
+           pick->warps * fbq__part_units(pick) * fbq__unit_bytes(l, m) + 127;
 }
 
 /* What a block may take so that pick->blocks_per_sm of them fit; the driver keeps 1 KB a block. */
@@ -81,21 +112,30 @@ static inline int64_t fbq__fused_most_bytes(const fbq_gpu *gpu, const fbq_pick *
     return share < gpu->shared_block ? share : gpu->shared_block;
 }
 
-/* Steps of a block along K. */
-static inline int64_t fbq__fused_passes(const fbq_layout *l, const fbq_pick *pick)
-{
-    int64_t chunks = (int64_t)pick->warps * pick->chunks;
-    return (l->chunks + chunks - 1) / chunks;
-}
-
-/* Does x of all passes fit, so that a block fetches it once? */
+/* Does all of x fit, so that a block fetches it once? */
 static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                       int64_t m)
 {
-    return fbq__fused_fixed_bytes(l, pick, m) +
-               fbq__fused_passes(l, pick) * pick->warps *
-                   fbq__fused_slice_bytes(l->format.group, pick, m) <=
+    return fbq__fused_fixed_bytes(l, pick, m) + fbq__units(l) * fbq__unit_bytes(l, m) + 127 <=
            fbq__fused_most_bytes(gpu, pick);
+}
+
+/* Choose the step of a pick that has everything else: up to three units, as even as the parts come
+ * out, and fewer where x would not fit beside the rings. Measured on an H200 (docs/kernels.md). */
+static inline void fbq__choose_chunks(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
+                                      fbq_pick *pick)
+{
+    int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, parts = (share + 2) / 3;
+    int64_t part = (share + parts - 1) / parts;
+    for (pick->chunks = (int)(2 * part);
+         pick->chunks > 2 && !fbq__fused_resident(l, gpu, pick, m); pick->chunks -= 2)
+        ;
+}
+
+/* What is fixed about a problem of which layout, gpu and picks are filled in. */
+static inline void fbq__fix(fbq__fixed *f)
+{
+    f->resident = fbq__fused_resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
 }
 
 /* ---- Arguments ---- */
@@ -131,7 +171,8 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    int64_t fixed = fbq__fused_fixed_bytes(l, pick, call->m);
+    int64_t unit_bytes = fbq__unit_bytes(l, call->m);
+    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -154,20 +195,20 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->k = (int)l->shape.k;
     args->tiles = (int)l->tiles;
     args->chunks = (int)l->chunks;
-    args->passes = (int)fbq__fused_passes(l, pick);
+    args->parts = (int)fbq__parts(l, pick);
     args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
     args->smem_t = (int)fbq__fused_results_bytes(pick, call->m);
-    args->smem_x = (int)fixed;
-    args->slice_bytes = (int)fbq__fused_slice_bytes(l->format.group, pick, call->m);
-    args->resident = fbq__fused_resident(l, &f->gpu, pick, call->m);
+    args->smem_x = args->smem_t + (int)l->rank_tiles * (512 + 32);
+    args->smem_ring = (args->smem_x + (int)(units * unit_bytes) + 127) / 128 * 128;
+    args->unit_bytes = (int)unit_bytes;
+    args->stage_bytes = (int)fbq__stage_bytes(l, pick);
     launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
-    launch->shared_bytes = (unsigned)(fixed + (int64_t)(args->resident ? args->passes : 1) *
-                                                  pick->warps * args->slice_bytes);
+    launch->shared_bytes = (unsigned)(args->smem_ring + fbq__ring_bytes(l, pick));
 }
 
 /* ---- The call's own checks: a launch returns a status only ---- */

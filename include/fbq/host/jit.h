@@ -117,13 +117,13 @@ static void fbq__entry_name(fbq_kernel kernel, char *name, size_t bytes)
     snprintf(name, bytes, "fbq_%s", fbq__kernel_name[kernel]);
 }
 
-static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, int has_branch,
-                             char *text, size_t bytes)
+static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text, size_t bytes)
 {
     char name[32];
-    int columns = fbq__columns(problem->m_max);
-    fbq__entry_name(pick->kernel, name, sizeof name);
-    if (pick->kernel == FBQ_KERNEL_DOWN)
+    const fbq_pick *pick = kernel == FBQ_KERNEL_DOWN ? &f->down : &f->fused;
+    int columns = fbq__columns(f->problem.m_max);
+    fbq__entry_name(kernel, name, sizeof name);
+    if (kernel == FBQ_KERNEL_DOWN)
         return snprintf(text, bytes,
                         "extern \"C\" __global__ void __launch_bounds__(%d) %s(const "
                         "__grid_constant__ fbq_down_args args)\n"
@@ -132,19 +132,21 @@ static int fbq__entry_source(const fbq_problem *problem, const fbq_pick *pick, i
     return snprintf(text, bytes,
                     "extern \"C\" __global__ void %s(const "
                     "__grid_constant__ fbq_fused_args args)\n"
-                    "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %d>>(args);\n}\n",
-                    name, problem->format.group, (int)problem->format.zero, columns,
-                    has_branch ? "true" : "false", pick->warps, pick->chunks);
+                    "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %s, %d, %d, %d>>(args);\n}\n",
+                    name, f->problem.format.group, (int)f->problem.format.zero, columns,
+                    f->layout.rank_tiles ? "true" : "false", (int)f->layout.chunks,
+                    f->resident ? "true" : "false", pick->warps, (int)fbq__part_units(pick),
+                    pick->stages);
 }
 
-/* A translation unit with the kernels of all given picks, for one row of x when m_max is 1 and for
- * two and more otherwise. */
-static void fbq__program_source(const fbq_problem *problem, int has_branch,
-                                const fbq_pick *const *picks, int count, char *text, size_t bytes)
+/* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and more
+ * otherwise. */
+static void fbq__program_source(const fbq__fixed *f, const fbq_kernel *kernels, int count,
+                                char *text, size_t bytes)
 {
     int at = snprintf(text, bytes, "#include \"down.cuh\"\n#include \"fused.cuh\"\n");
     for (int i = 0; i < count; i++)
-        at += fbq__entry_source(problem, picks[i], has_branch, text + at, bytes - (size_t)at);
+        at += fbq__entry_source(f, kernels[i], text + at, bytes - (size_t)at);
 }
 
 static fbq_status fbq__nvrtc_fail(const fbq__nvrtc *n, void *program, int result, const char *arch,
@@ -205,24 +207,28 @@ static fbq_status fbq__nvrtc_build(const fbq__nvrtc *n, const char *source, int 
 
 #define FBQ__PROGRAM_BYTES 4096
 
-fbq_status fbq_compile(const fbq_problem *problem, const fbq_pick *pick, int capability, int ptx,
+fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick, int ptx,
                        const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error)
 {
     char source[FBQ__PROGRAM_BYTES];
-    fbq_layout layout;
+    fbq__fixed f;
     fbq__nvrtc n;
     fbq_status status;
-    FBQ__NOT_NULL(pick, error);
     FBQ__NOT_NULL(image, error);
     FBQ__NOT_NULL(bytes, error);
-    FBQ__TRY(fbq__problem_check(problem, &layout, error));
-    FBQ__TRY(fbq__pick_fields_check(pick, error));
-    if (capability < 80)
-        return fbq__fail(error, FBQ_ERR_CAPABILITY, 0, "capability is %d; expected 80 or more",
-                         capability);
+    memset(&f, 0, sizeof f);
+    FBQ__TRY(fbq_pick_check(problem, gpu, pick, error));
+    if (gpu->capability < 80)
+        return fbq__fail(error, FBQ_ERR_CAPABILITY, 0, "gpu.capability is %d; expected 80 or more",
+                         gpu->capability);
+    FBQ__TRY(fbq__problem_check(problem, &f.layout, error));
+    f.problem = *problem;
+    f.gpu = *gpu;
+    f.down = f.fused = *pick;
+    fbq__fix(&f);
     FBQ__TRY(fbq__nvrtc_open(nvrtc_library, &n, error));
-    fbq__program_source(problem, layout.rank_tiles > 0, &pick, 1, source, sizeof source);
-    status = fbq__nvrtc_build(&n, source, capability, ptx, image, bytes, error);
+    fbq__program_source(&f, &pick->kernel, 1, source, sizeof source);
+    status = fbq__nvrtc_build(&n, source, gpu->capability, ptx, image, bytes, error);
     fbq__nvrtc_close(&n);
     return status;
 }

@@ -298,9 +298,9 @@ static fbq__place fbq__place_of(int bits, int chunks, int chunk, int row, int k)
     memset(&p, 0, sizeof p);
     p.complemented = (uint8_t)odd;
     if (bits == 4) {
-        /* bits 2-5 and 6-9 of each half are in place, the other two after a rotation by a byte */
+        /* low nibbles are row g, high nibbles row g + 8: four k of one row are four bytes */
         word = j;
-        p.shift = (uint8_t)((2 + 16 * odd + 4 * high + 8 * below) & 31);
+        p.shift = (uint8_t)(16 * odd + 8 * high + 4 * below);
     } else if (bits == 2) {
         word = j >> 1;
         p.shift = (uint8_t)((2 + 16 * odd + 4 * (j & 1) + 2 * high + 8 * below) & 31);

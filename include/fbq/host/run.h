@@ -50,7 +50,7 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
     if (local > 0 || threads < wanted)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "%s as compiled spills %d bytes a thread and runs up to %d threads a "
-                         "block; the pick wants %d and no spills: choose fewer chunks or warps",
+                         "block; the pick wants %d and no spills: choose fewer warps",
                          name, local, threads, wanted);
     if (kernel == FBQ_KERNEL_FUSED)
         FBQ__CUDA(d,
@@ -66,12 +66,12 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, fbq_error *error)
     fbq__served *served = &plan->served[index];
     const fbq__fixed *f = &served->fixed;
     const int branch = f->layout.rank_tiles > 0, capability = c->ptx ? c->ptx : c->gpu.capability;
-    const fbq_pick *picks[2] = {&f->fused, &f->down};
+    const fbq_kernel kernels[2] = {FBQ_KERNEL_FUSED, FBQ_KERNEL_DOWN};
     char source[FBQ__PROGRAM_BYTES];
     void *image;
     size_t bytes;
     CUresult result;
-    fbq__program_source(&f->problem, branch, picks, branch ? 2 : 1, source, sizeof source);
+    fbq__program_source(f, kernels, branch ? 2 : 1, source, sizeof source);
     FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
     result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
     FBQ_FREE(image);
@@ -110,10 +110,14 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
+    fbq__fix(f);
     /* A compiler that is not the one the defaults were chosen with may want more registers. */
     status = fbq__served_build(plan, index, error);
-    while (status == FBQ_ERR_PICK && !fused && f->fused.chunks > 1) {
-        f->fused.chunks /= 2;
+    while (status == FBQ_ERR_PICK && !fused && f->fused.warps > 1) {
+        f->fused.warps /= 2;
+        fbq__choose_chunks(&f->layout, &f->gpu, m, &f->fused);
+        FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
+        fbq__fix(f);
         plan->context->driver.library_unload(plan->library[index]);
         plan->library[index] = NULL;
         status = fbq__served_build(plan, index, error);

@@ -55,13 +55,11 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
     return FBQ_OK;
 }
 
-/* Registers that a thread of fused needs: a base, four a chunk, four a group (measured from ptxas;
- * the test of all picks holds it to that). */
-static int fbq__fused_registers(int group, int chunks)
+/* Registers that a thread of fused needs at most (measured from ptxas; the test of all picks holds
+ * it to that). */
+static int fbq__fused_registers(int m_max)
 {
-    int held = chunks * FBQ_CHUNK;
-    int groups = group == FBQ_GROUP_ROW || group > held ? 1 : held / group;
-    return 60 + 4 * chunks + 4 * groups;
+    return m_max == 1 ? 80 : 112;
 }
 
 static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
@@ -80,11 +78,17 @@ static fbq_status fbq__pick_fields_check(const fbq_pick *pick, fbq_error *error)
         return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.kernel is %d; expected 0 .. %d",
                          (int)pick->kernel, FBQ_KERNELS - 1);
     FBQ__TRY(fbq__pick_in_range("warps", pick->warps, 1, 16, error));
-    if (pick->chunks != 1 && pick->chunks != 2 && pick->chunks != 4)
-        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected 1, 2 or 4",
-                         pick->chunks);
-    if (pick->kernel == FBQ_KERNEL_DOWN)
+    if (pick->kernel == FBQ_KERNEL_DOWN) {
+        if (pick->chunks != 1 && pick->chunks != 2 && pick->chunks != 4)
+            return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected 1, 2 or 4",
+                             pick->chunks);
         return fbq__pick_in_range("slices", pick->slices, 1, FBQ__MAX_SLICES, error);
+    }
+    FBQ__TRY(fbq__pick_in_range("chunks", pick->chunks, 2, 64, error));
+    if (pick->chunks % 2)
+        return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected an even number",
+                         pick->chunks);
+    FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 4, error));
     return fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error);
 }
 
@@ -99,12 +103,12 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     if (pick->kernel == FBQ_KERNEL_DOWN)
         return FBQ_OK;
     int threads = pick->warps * 32 * pick->blocks_per_sm;
-    int registers = fbq__fused_registers(problem->format.group, pick->chunks);
+    int registers = fbq__fused_registers(problem->m_max);
     int most_threads = gpu->registers_sm / registers;
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
-                         "multiprocessor holds %d such: lower blocks_per_sm, warps or chunks",
+                         "multiprocessor holds %d such: lower blocks_per_sm or warps",
                          threads, registers, most_threads);
     int64_t m = problem->m_max, least = fbq__fused_least_bytes(&l, pick, m);
     if (least > fbq__fused_most_bytes(gpu, pick))
@@ -136,26 +140,31 @@ static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
     p->blocks_per_sm = 1;
 }
 
-/* One block of 16 warps with all the registers it likes: measured best on an H200 at every size
- * (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. Where x of several
- * rows does not fit beside 16 warps, 11 may do: they waste fewer chunks of K = 11008. */
+/* One block of 16 warps and a ring of two stages: measured best on an H200 at every size
+ * (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. Fewer warps also where
+ * x does not fit beside the rings of 16. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
+    int warps = fbq__power_of_two_from(fbq__units(l), 16);
     fbq_pick fewer;
     p->slices = 1;
-    p->chunks = 4;
-    p->warps = fbq__power_of_two_from(fbq__ceil(l->chunks, p->chunks), 16);
-    p->blocks_per_sm = 16 / p->warps;
-    while (p->blocks_per_sm > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
-        p->blocks_per_sm--;
+    p->stages = 2;
+    p->warps = warps;
+    for (p->blocks_per_sm = 16 / warps;; p->blocks_per_sm--) {
+        fbq__choose_chunks(l, gpu, problem->m_max, p);
+        if (p->blocks_per_sm == 1 || fbq_pick_check(problem, gpu, p, NULL) == FBQ_OK)
+            break;
+    }
+    for (fewer = *p; fewer.warps >= 4; fewer.warps /= 2) {
+        fbq__choose_chunks(l, gpu, problem->m_max, &fewer);
+        if (fbq__fused_resident(l, gpu, &fewer, problem->m_max)) {
+            *p = fewer;
+            return;
+        }
+    }
     while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
         p->warps /= 2;
-    fewer = *p;
-    fewer.warps = 11;
-    if (p->warps == 16 && !fbq__fused_resident(l, gpu, p, problem->m_max) &&
-        fbq__fused_resident(l, gpu, &fewer, problem->m_max))
-        *p = fewer;
 }
 
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,

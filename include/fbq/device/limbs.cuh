@@ -1,0 +1,171 @@
+// fbq/device/limbs.cuh: one row of x as integers, multiplied exactly.
+//
+// A row of x uses one of the tensor core's eight columns. Here it uses three: 256 neighbouring
+// numbers of x become integers of 22 bits under a common power of two, and each integer three
+// signed bytes, its limbs; limb i stands in column i. Packed codes are unsigned bytes almost as
+// they are, so a unit of 128 codes costs 16 instructions of unpacking, the sums are exact, and no
+// bias needs to be taken out (docs/numerics.md).
+//
+// Shared memory of a unit: for each flush {-sum x, power of two} as lanes t = 0 and t = 1 want
+// them, then for each chunk three limbs of 64 bytes, four vectors of 16 each.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_LIMBS_CUH
+#define FBQ_DEVICE_LIMBS_CUH
+
+#include "tile.cuh"
+
+namespace fbq
+{
+inline namespace FBQ_NAMESPACE
+{
+
+constexpr int limb_bytes = 64;                 // of a chunk
+constexpr int limb_chunk_bytes = 3 * limb_bytes;
+
+template <class C>
+struct Limbs {
+    static constexpr int unit_bytes = C::correction_bytes + 2 * limb_chunk_bytes;
+};
+
+// Columns of the product, and what lane t (its columns are 2t and 2t + 1) makes of them: t even has
+// limbs 0 and 1, t odd limb 2 and nothing; columns 4-7 repeat 0-3.
+FBQ_DEVICE int limb_weight(int lane)
+{
+    return lane & 1 ? 0 : 256;
+}
+
+// A lane's operands of a unit: of each chunk one vector, {x y} for k 0-31 and {z w} for the rest.
+template <class C>
+FBQ_DEVICE void limbs_load(u32x4 (&b)[2], saddr unit, int lane)
+{
+    const int limb = min_int(lane >> 2 & 3, 2);
+    const saddr at =
+        unit + (u32)(C::correction_bytes + limb * limb_bytes + (lane & 3) * 16);
+    b[0] = lds_u32x4(at);
+    b[1] = lds_u32x4(at + (u32)limb_chunk_bytes);
+}
+
+// Fetch the raw words of the units [0, count) of a slice. Two units share a block of the slice;
+// the words of a block stand at its start until limbs_prepare turns them into limbs.
+template <class C>
+FBQ_DEVICE void limbs_fetch(const fbq_fused_args &args, saddr slice, int first, int count, int lane)
+{
+    FBQ_NO_UNROLL
+    for (int u = 0; u < count; u += 2) {
+        if (lane < (count - u) * 16)
+            fetch_x_words(args, slice + (u32)(u * Limbs<C>::unit_bytes + lane * 16), 0,
+                          (first + u) * unit_codes + lane * 8);
+    }
+}
+
+// Four numbers, as 1.5 * 2^23 + integer + 0x8080 in fp32, into the word of each limb. Bytes 0 and 1
+// are limbs once 128 is taken off, byte 2 once 64 is.
+FBQ_DEVICE void limbs_of(u32 k0, u32 k1, u32 k2, u32 k3, u32 (&limb)[3])
+{
+    const u32 even = permute_bytes<0x5140>(k0, k2), odd = permute_bytes<0x5140>(k1, k3);
+    const u32 top = permute_bytes<0x5410>(permute_bytes<0x4062>(k0, k2), permute_bytes<0x4062>(k1, k3));
+    limb[0] = permute_bytes<0x5410>(even, odd) ^ 0x80808080u;
+    limb[1] = permute_bytes<0x7632>(even, odd) ^ 0x80808080u;
+    // a byte of `top` is 32 .. 96, so no borrow leaves it
+    limb[2] = ((top | 0x80808080u) - 0x40404040u) ^ 0x80808080u;
+}
+
+// One block of up to two units: raw words -> limbs and corrections.
+template <class C>
+FBQ_DEVICE void limbs_prepare_block(saddr block, int count, int lane)
+{
+    constexpr float offset = 12582912.0f + 32896.0f; // 1.5 * 2^23 + 0x8080
+    u32x4 v = {0, 0, 0, 0};
+    if (lane < count * 16)
+        v = lds_u32x4(block + (u32)lane * 16);
+    const u32 most2 = larger_f16x2(larger_f16x2(v.x & 0x7fff7fffu, v.y & 0x7fff7fffu),
+                                   larger_f16x2(v.z & 0x7fff7fffu, v.w & 0x7fff7fffu));
+    const u32 low = most2 & 0xffffu, high = most2 >> 16;
+    const u32 most = warp_max_u32(low > high ? low : high);
+    // numbers below 2^(e - 14) become integers below 2^21
+    u32 exponent = most >> 10;
+    exponent = exponent < 1 ? 1 : exponent;
+    const float up = float_of((162 - exponent) << 23);
+    const float down = float_of(exponent == 31 ? 0x7fc00000u : (exponent + 92) << 23);
+
+    sync_warp(); // the raw words are read
+    const u32 word[4] = {v.x, v.y, v.z, v.w};
+    u32 limb[2][3];
+    FBQ_UNROLL
+    for (int i = 0; i < 2; i++) {
+        float x0, x1, x2, x3;
+        f32x2_of_f16x2(word[2 * i], x0, x1);
+        f32x2_of_f16x2(word[2 * i + 1], x2, x3);
+        limbs_of(bits_of(fma(x0, up, offset)), bits_of(fma(x1, up, offset)),
+                 bits_of(fma(x2, up, offset)), bits_of(fma(x3, up, offset)), limb[i]);
+    }
+    // eight k of half-chunk h and lane t: half of t's vector
+    const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
+    const saddr to = block + (u32)(unit * Limbs<C>::unit_bytes + C::correction_bytes +
+                                   chunk * limb_chunk_bytes + t * 16 + half * 8);
+    if (unit < count) {
+        FBQ_UNROLL
+        for (int i = 0; i < 3; i++)
+            sts_u32x2(to + (u32)(i * limb_bytes), limb[0][i], limb[1][i]);
+    }
+    sync_warp();
+
+    // the corrections: a product with ones gives each lane its share of sum x
+    const float power = lane & 1 ? mul(down, 65536.0f) : down;
+    FBQ_NO_UNROLL
+    for (int u = 0; u < count; u++) {
+        const saddr at = block + (u32)(u * Limbs<C>::unit_bytes);
+        u32x4 b[2];
+        limbs_load<C>(b, at, lane);
+        FBQ_UNROLL
+        for (int f = 0; f < C::flushes; f++) {
+            int c[4] = {0, 0, 0, 0};
+            FBQ_UNROLL
+            for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
+                const u32x4 v = b[h / 2];
+                mma_s8(c, 0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u, h % 2 ? v.z : v.x,
+                       h % 2 ? v.w : v.y);
+            }
+            const float sum = f32_of_s32(c[0] + c[1] * limb_weight(lane));
+            if (lane < 2)
+                sts_f32x2(at + (u32)(f * 16 + lane * 8), -sum, power);
+        }
+    }
+}
+
+// All units of a slice. The copies of x have arrived and the warp has met since.
+template <class C>
+FBQ_DEVICE void limbs_prepare(saddr slice, int count, int lane)
+{
+    FBQ_NO_UNROLL
+    for (int u = 0; u < count; u += 2)
+        limbs_prepare_block<C>(slice + (u32)(u * Limbs<C>::unit_bytes), min_int(count - u, 2),
+                               lane);
+}
+
+// y += a flush of codes: scale * power * (sum - z sum x), where row g + 8 counts 16 times.
+template <class C>
+FBQ_DEVICE void limbs_flush(float (&y)[4], const int (&c)[4], saddr correction, u32 scale,
+                            float z_upper, float z_lower, int weight)
+{
+    float minus_sum, power, s_upper, s_lower;
+    lds_f32x2(correction, minus_sum, power);
+    f32x2_of_f16x2(scale, s_upper, s_lower);
+    const float upper = fma(z_upper, minus_sum, f32_of_s32(c[0] + c[1] * weight));
+    const float lower = fma(z_lower, mul(minus_sum, 16.0f), f32_of_s32(c[2] + c[3] * weight));
+    y[0] = fma(mul(s_upper, power), upper, y[0]);
+    y[2] = fma(mul(s_lower, power), lower, y[2]);
+}
+
+// The lanes' sums of a tile -> rows g and g + 8, in the lanes with t = 0.
+FBQ_DEVICE void limbs_finish(float (&y)[4])
+{
+    y[0] = add(y[0], shuffle_xor_f32(y[0], 1));
+    y[2] = mul(add(y[2], shuffle_xor_f32(y[2], 1)), 0.0625f);
+}
+
+} // namespace FBQ_NAMESPACE
+} // namespace fbq
+
+#endif
