@@ -9,6 +9,7 @@
 #include "shadow.h"
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,17 +18,19 @@ namespace simt
 {
 
 // Where all lanes of a warp, or all threads of a block, must come together.
-enum class meeting { warp_barrier, block_barrier, shuffle, mma };
+enum class meeting { warp_barrier, block_barrier, shuffle, maximum, mma, mma_s8 };
 
 inline const char *meeting_name(meeting what)
 {
-    static const char *const names[] = {"warp barrier", "block barrier", "shuffle", "mma"};
+    static const char *const names[] = {"warp barrier", "block barrier", "shuffle",
+                                        "maximum",      "mma",           "mma of bytes"};
     return names[(int)what];
 }
 
 struct block;
 
 // An asynchronous copy between issue and wait.
+constexpr long uncommitted = std::numeric_limits<long>::max();
 struct copy {
     std::uint32_t to;
     const void *from;
@@ -36,6 +39,7 @@ struct copy {
     bool fetched; // has the source been read yet?
     bool landing; // is the destination legal?
     int delay;    // accesses of this thread until the source is read; the wait reads it anyway
+    long group;   // the thread's count of committed groups that covers it, or `uncommitted`
     access issued;
 };
 
@@ -46,12 +50,15 @@ struct thread {
     enum { runnable, waiting, ended } where = runnable;
     site at; // of the last wait, for the deadlock report
     std::vector<copy> copies;
+    long groups = 0;        // of copies that this thread has committed
     bool waited = false;    // for the kernel before, in a launch that overlaps it
     int quiet_accesses = 0; // memory accesses since this thread last changed anything
     // What this lane brings to a collective and takes away.
     float offered = 0, received = 0;
     int wanted = 0;
     float c[4] = {};
+    int sums[4] = {};
+    std::uint32_t largest = 0;
     std::uint32_t a[4] = {}, b[2] = {};
 };
 
@@ -109,8 +116,14 @@ struct machine {
 
     // machine_memory.cc
     cell *shared_cells(std::uint32_t address, int bytes, const char *verb, site at);
+    void write_words(cell *c, int bytes, std::uint32_t address, const char *verb, site at,
+                     bool pending);
+
+    // machine_copy.cc
     void fetch_copy(thread &t, copy &c);
     void advance_copies(thread &t);
+    void land_copy(thread &t, copy &c, site at);
+    void land_copies(long last_group, site at);
 
     launch_shape shape;
     memory &m;

@@ -33,6 +33,7 @@ struct site {
     X(exited)               /* a barrier or collective that an ended thread can never reach */ \
     X(deadlock)             /* nobody can make progress */                                     \
     X(bad_lane)             /* a shuffle from a lane that does not exist */                    \
+    X(overflow)             /* an integer sum that does not fit its accumulator */             \
     X(global_bounds)        /* outside every registered buffer */                              \
     X(global_permission)    /* a buffer that may not be read, or not be written */             \
     X(global_alignment)     /* not aligned to the access's own size */                         \

@@ -99,6 +99,14 @@ FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v)
                  "r"(v.w)
                  : "memory");
 }
+FBQ_DEVICE void sts_u32(saddr a, u32 v)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(a), "r"(v) : "memory");
+}
+FBQ_DEVICE void sts_u32x2(saddr a, u32 x, u32 y)
+{
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(a), "r"(x), "r"(y) : "memory");
+}
 FBQ_DEVICE float lds_f32(saddr a)
 {
     float v;
@@ -108,6 +116,24 @@ FBQ_DEVICE float lds_f32(saddr a)
 FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
 {
     asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
+}
+FBQ_DEVICE u32 lds_u8(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 lds_u32(saddr a)
+{
+    u32 v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE u32x2 lds_u32x2(saddr a)
+{
+    u32x2 v;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(a) : "memory");
+    return v;
 }
 FBQ_DEVICE u32x4 lds_u32x4(saddr a)
 {
@@ -128,11 +154,28 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a)
     return v;
 }
 
-// ---- Asynchronous copies global -> shared, 16 bytes ----
+// ---- Asynchronous copies global -> shared, by the thread that asks ----
 
 FBQ_DEVICE void copy_async16(saddr to, const void *from)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+FBQ_DEVICE void copy_async8(saddr to, const void *from)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+}
+// This thread's copies since its last commit become a group.
+FBQ_DEVICE void copy_async_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Wait until at most LEFT of this thread's groups, the latest ones, are in flight. Copies without a
+// commit are not waited for. Other threads see what was copied after a barrier.
+template <int LEFT>
+FBQ_DEVICE void copy_async_wait_left()
+{
+    static_assert(LEFT >= 0, "a count of groups");
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 // Wait for all of this thread's copies. Other threads see them after a barrier.
 FBQ_DEVICE void copy_async_wait()
@@ -212,7 +255,7 @@ FBQ_DEVICE void stg_u16(void *p, u32 v)
     asm volatile("st.global.u16 [%0], %1;" ::"l"(p), "h"((u16)v) : "memory");
 }
 
-// ---- Shuffles over a whole warp ----
+// ---- Shuffles and reductions over a whole warp ----
 
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 {
@@ -221,6 +264,12 @@ FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 FBQ_DEVICE float shuffle_f32(float v, int lane)
 {
     return __shfl_sync(0xffffffffu, v, lane);
+}
+FBQ_DEVICE u32 warp_max_u32(u32 v)
+{
+    u32 largest;
+    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(largest) : "r"(v));
+    return largest;
 }
 
 // ---- Bits ----
@@ -231,6 +280,24 @@ FBQ_DEVICE u32 and_or(u32 w)
 {
     u32 v;
     asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(w), "n"(MASK), "n"(SET));
+    return v;
+}
+// (w & MASK) ^ FLIP in one LOP3.
+template <u32 MASK, u32 FLIP>
+FBQ_DEVICE u32 and_xor(u32 w)
+{
+    u32 v;
+    asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(v) : "r"(w), "n"(MASK), "n"(FLIP));
+    return v;
+}
+// Four of the eight bytes of a (0 .. 3) and b (4 .. 7): each hexadecimal digit of SELECT names one,
+// the last digit the lowest byte.
+template <u32 SELECT>
+FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
+{
+    static_assert((SELECT & ~0x7777u) == 0, "four digits of 0 to 7");
+    u32 v;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "n"(SELECT));
     return v;
 }
 // w rotated right by one byte.
@@ -297,6 +364,19 @@ FBQ_DEVICE float f32_of_u32(u32 v)
     asm("cvt.rn.f32.u32 %0, %1;" : "=f"(f) : "r"(v));
     return f;
 }
+FBQ_DEVICE float f32_of_s32(int v)
+{
+    float f;
+    asm("cvt.rn.f32.s32 %0, %1;" : "=f"(f) : "r"(v));
+    return f;
+}
+// The larger of each half. A NaN on either side gives NaN.
+FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
+{
+    u32 v;
+    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
 FBQ_DEVICE u32 f16_of_f32(float v)
 {
     u16 h;
@@ -323,6 +403,19 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// c[16x8] += a[16x32] . b[32x8], unsigned bytes times signed bytes, 32-bit sums that wrap.
+// Lane (g = lane / 4, t = lane % 4) holds four values of k to a register, the first in the lowest
+// byte:
+//   a0 (row g, k 4t ..)   a1 (row g+8, k 4t ..)   a2 (row g, k 4t+16 ..)   a3 (row g+8, k 4t+16 ..)
+//   b0 (k 4t .., column g)   b1 (k 4t+16 .., column g)   c0 .. c3 as in mma_f16
+FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
