@@ -62,6 +62,16 @@ void copy_async_commit(site at);              // a group of this thread's copies
 void copy_async_wait_left(int left, site at); // covers all groups but the last `left`
 void copy_async_wait(site at);                // covers every copy, committed or not
 
+// ---- Barriers in shared memory, and bulk copies that complete on them ----
+void barrier_init(std::uint32_t b, int arrivals, site at);
+void barriers_ready(site at);
+void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at);
+void barrier_wait(std::uint32_t b, std::uint32_t parity, site at);
+// The destination means nothing before the phase of `b` ends, and to a thread that has not waited
+// for that nothing before a barrier with one that has. A copy lands when a thread waits that needs
+// it, and no earlier.
+void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uint32_t b, site at);
+
 // ---- Global memory ----
 void global_load(const void *from, void *to, int bytes, bool noncoherent, site at);
 void global_store(void *to, const void *from, int bytes, site at);

@@ -25,10 +25,10 @@ void copy_async(std::uint32_t to, const void *from, int bytes, site at)
     c.delay = (int)(m.random() % 16);
     c.group = uncommitted;
     c.issued = m.stamp(at);
-    cell *cells = m.shared_cells(to, bytes, "copy", at);
+    cell *cells = m.shared_cells(to, bytes, bytes, "copy", at);
     c.landing = cells != nullptr;
     if (cells) {
-        m.write_words(cells, bytes, to, "copy", at, true);
+        m.write_words(cells, bytes, to, "copy", m.stamp(at), true);
         std::memset(&m.self->home->shared[to - shared_start], 0xff, (std::size_t)bytes);
     }
     m.self->copies.push_back(c);

@@ -14,7 +14,8 @@ std::uint32_t shared_base()
 }
 
 // The cells of an access, or null (reported) when it is not legal.
-cell *machine::shared_cells(std::uint32_t address, int bytes, const char *verb, site at)
+cell *machine::shared_cells(std::uint32_t address, int bytes, int alignment, const char *verb,
+                            site at)
 {
     std::uint32_t size = shape.shared_bytes;
     if (address < shared_start || address - shared_start > size ||
@@ -25,7 +26,7 @@ cell *machine::shared_cells(std::uint32_t address, int bytes, const char *verb, 
                  std::to_string(size));
         return nullptr;
     }
-    if (address % (unsigned)bytes != 0) {
+    if (address % (unsigned)alignment != 0) {
         find(kind::shared_alignment, address, at,
              std::to_string(bytes) + "-byte " + verb + " at byte " +
                  std::to_string(address - shared_start));
@@ -39,19 +40,29 @@ static std::string who(const access &a)
     return "thread " + std::to_string(a.thread);
 }
 
-// Note a write to every word; reports the first conflict.
-void machine::write_words(cell *c, int bytes, std::uint32_t address, const char *verb, site at,
-                          bool pending)
+// The destination of a copy, asynchronous or bulk, that is in flight or not known to have ended.
+static std::string whose_copy(const access &a)
 {
-    access now = stamp(at);
+    return a.barrier < 0 ? "the destination of a copy that " + who(a) + " has not waited for"
+                         : "the destination of a bulk copy of " + who(a) +
+                               ", with no wait on its barrier between";
+}
+
+// Note the write `now` to every word; reports the first conflict.
+void machine::write_words(cell *c, int bytes, std::uint32_t address, const char *verb,
+                          const access &now, bool pending)
+{
+    site at = now.at;
     bool reported = false;
     for (int i = 0; i < bytes / 4; i++) {
         const access *other = c[i].write_conflict(now, false);
-        if (c[i].pending && !reported) {
+        if (c[i].barrier && !reported) {
+            find(kind::barrier_misuse, address, at,
+                 std::string(verb) + " to a barrier in shared memory");
+            reported = true;
+        } else if ((c[i].pending || (other && other->barrier >= 0)) && !reported) {
             find(kind::copy_pending, address, at,
-                 std::string(verb) + " to the destination of a copy that " + who(c[i].writer) +
-                     " has not waited for",
-                 &c[i].writer);
+                 std::string(verb) + " to " + whose_copy(c[i].writer), &c[i].writer);
             reported = true;
         } else if (other && !reported) {
             find(kind::shared_race, address, at,
@@ -70,11 +81,11 @@ void shared_store(std::uint32_t to, const void *from, int bytes, site at)
     machine &m = *now_running;
     m.before_access(at);
     m.progress();
-    cell *c = m.shared_cells(to, bytes, "write", at);
+    cell *c = m.shared_cells(to, bytes, bytes, "write", at);
     if (!c) {
         return;
     }
-    m.write_words(c, bytes, to, "write", at, false);
+    m.write_words(c, bytes, to, "write", m.stamp(at), false);
     std::memcpy(&m.self->home->shared[to - shared_start], from, (std::size_t)bytes);
 }
 
@@ -83,27 +94,29 @@ void shared_load(std::uint32_t from, void *to, int bytes, site at)
     machine &m = *now_running;
     std::memset(to, 0xff, (std::size_t)bytes);
     m.before_access(at);
-    cell *c = m.shared_cells(from, bytes, "read", at);
+    cell *c = m.shared_cells(from, bytes, bytes, "read", at);
     if (!c) {
         return;
     }
     access now = m.stamp(at);
     int words = (bytes + 3) / 4; // a byte's word is the cell that it lies in
     for (int i = 0; i < words; i++) {
+        const access *other = c[i].read_conflict(now, false);
+        if (c[i].barrier) {
+            m.find(kind::barrier_misuse, from, at, "read of a barrier in shared memory");
+            break;
+        }
         if (!c[i].written) {
             m.find(kind::shared_uninitialised, from, at,
                    "read of byte " + std::to_string(from - shared_start + 4 * (unsigned)i) +
                        ", which nobody wrote");
             break;
         }
-        if (c[i].pending) {
-            m.find(kind::copy_pending, from, at,
-                   "read of the destination of a copy that " + who(c[i].writer) +
-                       " has not waited for",
+        if (c[i].pending || (other && other->barrier >= 0)) {
+            m.find(kind::copy_pending, from, at, "read of " + whose_copy(c[i].writer),
                    &c[i].writer);
             break;
         }
-        const access *other = c[i].read_conflict(now, false);
         if (other) {
             m.find(kind::shared_race, from, at,
                    "read of " + who(now) + " of a word that " + who(*other) +
@@ -112,8 +125,9 @@ void shared_load(std::uint32_t from, void *to, int bytes, site at)
             break;
         }
     }
+    bool keep = !m.self->home->barriers.empty();
     for (int i = 0; i < words; i++) {
-        c[i].note_read(now);
+        c[i].note_read(now, keep);
     }
     std::memcpy(to, &m.self->home->shared[from - shared_start], (std::size_t)bytes);
 }

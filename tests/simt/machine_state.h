@@ -28,6 +28,9 @@ inline const char *meeting_name(meeting what)
 }
 
 struct block;
+struct thread;
+
+typedef std::shared_ptr<const knowledge> shared_knowledge; // null: nothing
 
 // An asynchronous copy between issue and wait.
 constexpr long uncommitted = std::numeric_limits<long>::max();
@@ -43,12 +46,48 @@ struct copy {
     access issued;
 };
 
+// What a barrier in shared memory can count.
+constexpr long most_arrivals = (1 << 20) - 1;
+constexpr long most_bytes = (1 << 20) - 1;
+
+// A barrier in shared memory.
+struct shared_barrier {
+    std::uint32_t address;
+    int arrivals;   // of a phase
+    int to_come;    // of the current phase
+    long expected;  // bytes that the current phase still waits for
+    long in_flight; // bytes of copies that will complete on it
+    unsigned phase; // phases that have ended
+    access made;    // by its init
+    access readied; // by barriers_ready()
+    bool ready;
+    shared_knowledge brought; // by those who arrived
+    shared_knowledge given;   // to those who wait
+    std::vector<thread *> waiters;
+};
+
+// A bulk copy between issue and completion.
+struct bulk {
+    std::uint32_t to;
+    const void *from;
+    int bytes;
+    long counted;                    // bytes by the barrier's count
+    int barrier;                     // its index in the block
+    bool source_bad;                 // then it brings poison
+    bool landing;                    // is the destination legal?
+    std::vector<unsigned char> data; // empty until the source has been read
+    access issued;
+    shared_knowledge knew; // the thread, then
+};
+
 struct thread {
     fibre f;
     block *home = nullptr;
     int index = 0;
     enum { runnable, waiting, ended } where = runnable;
-    site at; // of the last wait, for the deadlock report
+    site at;            // of the last wait, for the deadlock report
+    unsigned epoch = 0; // arrivals on barriers in shared memory
+    shared_knowledge knows;
     std::vector<copy> copies;
     long groups = 0;        // of copies that this thread has committed
     bool waited = false;    // for the kernel before, in a launch that overlaps it
@@ -80,6 +119,8 @@ struct block {
     std::vector<cell> cells; // one for each 4 bytes of shared
     std::vector<thread> threads;
     std::vector<warp> warps;
+    std::vector<shared_barrier> barriers;
+    std::vector<bulk> bulks; // in flight
 };
 
 // Shared addresses start here, so that 0 and small numbers are wild. 128-byte aligned.
@@ -115,8 +156,8 @@ struct machine {
     void release_warp(warp &w);
 
     // machine_memory.cc
-    cell *shared_cells(std::uint32_t address, int bytes, const char *verb, site at);
-    void write_words(cell *c, int bytes, std::uint32_t address, const char *verb, site at,
+    cell *shared_cells(std::uint32_t address, int bytes, int alignment, const char *verb, site at);
+    void write_words(cell *c, int bytes, std::uint32_t address, const char *verb, const access &now,
                      bool pending);
 
     // machine_copy.cc
@@ -124,6 +165,18 @@ struct machine {
     void advance_copies(thread &t);
     void land_copy(thread &t, copy &c, site at);
     void land_copies(long last_group, site at);
+
+    // machine_barrier.cc
+    shared_knowledge join(const shared_knowledge &a, const shared_knowledge &b);
+    void meet(block &b, unsigned first, unsigned threads, bool whole_block);
+    shared_barrier *find_barrier(std::uint32_t address, const char *verb, site at);
+    void settle(block &b, shared_barrier &s, site at);
+    std::string barriers_waited_for() const;
+
+    // machine_bulk.cc
+    bool fetch_bulk(block &b, bulk &c);
+    void land_bulk(block &b, std::size_t index);
+    bool deliver();
 
     launch_shape shape;
     memory &m;
@@ -136,8 +189,11 @@ struct machine {
     std::vector<std::unique_ptr<block>> resident;
     std::vector<int> order; // in which blocks start
     std::size_t started = 0;
-    long live = 0; // threads of started blocks that have not ended
-    long idle = 0; // polls since anything changed
+    long live = 0;  // threads of started blocks that have not ended
+    long idle = 0;  // polls since anything changed
+    long bulks = 0; // bulk copies in flight
+    // The last join, which the next thread most likely repeats.
+    shared_knowledge join_a, join_b, joined;
     bool stopped = false;
 };
 

@@ -22,6 +22,7 @@ void sync_warp(site at)
     warp &w = m.self->home->warps[(unsigned)m.self->index / 32];
     w.phase++;
     m.progress();
+    m.meet(*m.self->home, (unsigned)m.self->index / 32 * 32, 32, false);
     m.release_warp(w);
 }
 
@@ -48,6 +49,7 @@ void sync_block(site at)
     b.warps_at_barrier = 0;
     b.phase++;
     m.progress();
+    m.meet(b, 0, (unsigned)b.threads.size(), true);
     for (warp &w : b.warps) {
         w.arrived = 0;
     }

@@ -156,6 +156,29 @@ FBQ_DEVICE void copy_async_wait(simt::site at = SIMT_HERE)
     simt::copy_async_wait(at);
 }
 
+// ---- Barriers in shared memory and bulk copies ----
+
+FBQ_DEVICE void barrier_init(saddr b, int arrivals, simt::site at = SIMT_HERE)
+{
+    simt::barrier_init(b, arrivals, at);
+}
+FBQ_DEVICE void barriers_ready(simt::site at = SIMT_HERE)
+{
+    simt::barriers_ready(at);
+}
+FBQ_DEVICE void barrier_expect(saddr b, u32 bytes, simt::site at = SIMT_HERE)
+{
+    simt::barrier_expect(b, bytes, at);
+}
+FBQ_DEVICE void barrier_wait(saddr b, u32 parity, simt::site at = SIMT_HERE)
+{
+    simt::barrier_wait(b, parity, at);
+}
+FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b, simt::site at = SIMT_HERE)
+{
+    simt::copy_bulk(to, from, bytes, b, at);
+}
+
 // ---- Global memory ----
 
 FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p, simt::site at = SIMT_HERE)

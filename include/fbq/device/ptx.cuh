@@ -183,6 +183,72 @@ FBQ_DEVICE void copy_async_wait()
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
+// ---- Barriers in shared memory and bulk copies (sm_90 and later; nothing on older GPUs) ----
+
+// A barrier takes 8 bytes of shared memory, 8-byte aligned, which hold nothing else from its init
+// to the block's end. It runs through phases 0, 1, 2 ..: a phase ends when all its arrivals have
+// come and all the bytes that they told it to expect have been copied.
+
+// Once a barrier, by one thread. Others may use it after barriers_ready() and a barrier of the
+// block.
+FBQ_DEVICE void barrier_init(saddr b, int arrivals)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b), "r"(arrivals) : "memory");
+#else
+    (void)b, (void)arrivals;
+#endif
+}
+// The copy engine sees this thread's inits.
+FBQ_DEVICE void barriers_ready()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+// Arrive, and let the phase wait for `bytes` more. What this thread wrote before is seen by those
+// who wait.
+FBQ_DEVICE void barrier_expect(saddr b, u32 bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(b), "r"(bytes)
+                 : "memory");
+#else
+    (void)b, (void)bytes;
+#endif
+}
+// Wait for the end of the current phase if it is even (parity 0) or odd (parity 1). If it is not,
+// then the phase before has that parity and has ended.
+FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
+{
+#if __CUDA_ARCH__ >= 900
+    u32 done;
+    do {
+        asm volatile("{.reg .pred p;\n"
+                     "mbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n"
+                     "selp.u32 %0, 1, 0, p;}"
+                     : "=r"(done)
+                     : "r"(b), "r"(parity)
+                     : "memory");
+    } while (!done);
+#else
+    (void)b, (void)parity;
+#endif
+}
+// Copy `bytes` global -> shared; size and both addresses are multiples of 16. What threads read
+// there before must be ordered before this call. Seen by those who wait for the phase of b.
+FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(b)
+                 : "memory");
+#else
+    (void)to, (void)from, (void)bytes, (void)b;
+#endif
+}
+
 // ---- Global memory ----
 
 // Packed weights: read once and by nobody else, so they stay out of L1; the 256-byte prefetch lets
