@@ -1,4 +1,5 @@
-// tests/simt/f16.h: IEEE binary16 to and from binary32, rounded to nearest even.
+// tests/simt/f16.h: IEEE binary16: to and from binary32, rounded to nearest even, and the larger of
+// two.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_SIMT_F16_H
@@ -55,6 +56,19 @@ inline std::uint32_t f16_of_f32(float f)
     }
     std::uint32_t odd = magnitude >> 13 & 1u;
     return sign | ((magnitude - ((127u - 15u) << 23) + 0xfffu + odd) >> 13);
+}
+
+// As PTX's max.NaN: a NaN on either side is the GPU's one NaN, and +0 is larger than -0.
+inline std::uint32_t larger_f16(std::uint32_t a, std::uint32_t b)
+{
+    if ((a & 0x7fffu) > 0x7c00u || (b & 0x7fffu) > 0x7c00u) {
+        return 0x7fffu;
+    }
+    // Sign and magnitude, folded so that the order of the numbers is that of integers.
+    auto rank = [](std::uint32_t h) {
+        return h & 0x8000u ? 0x7fff - (int)(h & 0x7fffu) : (int)h + 0x8000;
+    };
+    return rank(a) > rank(b) ? a : b;
 }
 
 } // namespace simt

@@ -1,5 +1,6 @@
 // tests/simt/machine.cc: the scheduler. Barriers and collectives are in machine_warp.cc, memory
-// operations in machine_memory.cc.
+// operations in machine_memory.cc, machine_copy.cc and machine_bulk.cc, barriers in shared memory
+// in machine_barrier.cc.
 //
 // SPDX-License-Identifier: Apache-2.0
 #include "machine_state.h"
@@ -31,6 +32,8 @@ access machine::stamp(site at) const
     a.thread = self->index;
     a.block_phase = b.phase;
     a.warp_phase = b.warps[(unsigned)self->index / 32].phase;
+    a.epoch = self->epoch;
+    a.knows = self->knows.get();
     a.waited = self->waited;
     a.at = at;
     return a;
@@ -91,7 +94,8 @@ void machine::report_deadlock(site at)
     }
     find(kind::deadlock, 0, at,
          std::to_string(live) + " threads poll or wait and nobody stores; blocks not started: " +
-             std::to_string(order.size() - started) + "; among them (block).thread:" + who);
+             std::to_string(order.size() - started) + "; among them (block).thread:" + who +
+             barriers_waited_for());
 }
 
 void machine::poll(site at)
@@ -188,6 +192,9 @@ void machine::end_thread()
              "thread ended while " + std::to_string(w.arrived) +
                  " lanes of its warp wait here in a " + meeting_name(w.what));
         stopped = true;
+    } else if (b.ended == shape.threads && !b.bulks.empty()) {
+        find(kind::copy_unwaited, 0, b.bulks[0].issued.at,
+             "block ended with " + std::to_string(b.bulks.size()) + " bulk copies in flight");
     } else if (b.warps_at_barrier > 0) {
         find(kind::exited, 0, b.barrier_at,
              "thread ended while " + std::to_string(b.warps_at_barrier) +
@@ -252,6 +259,13 @@ bool machine::run()
                 break;
             }
         }
+        // A bulk copy that a thread waits for lands at any time, and at last when nothing else can
+        // happen.
+        if (bulks > 0 && random() % 8 == 0) {
+            deliver();
+        }
+        while (ready.empty() && deliver()) {
+        }
         if (ready.empty() || stopped) {
             break;
         }
@@ -262,6 +276,7 @@ bool machine::run()
         fibre_enter(self->f);
         if (self->where == thread::ended && self->home->ended == shape.threads) {
             block *done = self->home;
+            bulks -= (long)done->bulks.size();
             drop_block(*done);
             resident.erase(
                 std::find_if(resident.begin(), resident.end(),

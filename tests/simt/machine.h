@@ -55,10 +55,22 @@ void wait_for_producer();
 std::uint32_t shared_base();
 void shared_store(std::uint32_t to, const void *from, int bytes, site at);
 void shared_load(std::uint32_t from, void *to, int bytes, site at);
-// The destination means nothing until this thread's wait, and to other threads until a barrier
-// after that. The source is read at some time in between.
+// The destination means nothing until the wait of this thread that covers the copy, and to other
+// threads until a barrier after that. The source is read at some time in between.
 void copy_async(std::uint32_t to, const void *from, int bytes, site at);
-void copy_async_wait(site at);
+void copy_async_commit(site at);              // a group of this thread's copies since the last one
+void copy_async_wait_left(int left, site at); // covers all groups but the last `left`
+void copy_async_wait(site at);                // covers every copy, committed or not
+
+// ---- Barriers in shared memory, and bulk copies that complete on them ----
+void barrier_init(std::uint32_t b, int arrivals, site at);
+void barriers_ready(site at);
+void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at);
+void barrier_wait(std::uint32_t b, std::uint32_t parity, site at);
+// The destination means nothing before the phase of `b` ends, and to a thread that has not waited
+// for that nothing before a barrier with one that has. A copy lands when a thread waits that needs
+// it, and no earlier.
+void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uint32_t b, site at);
 
 // ---- Global memory ----
 void global_load(const void *from, void *to, int bytes, bool noncoherent, site at);
@@ -70,7 +82,10 @@ std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at); // returns the
 
 // ---- Collectives: all 32 lanes, at the same place in the source ----
 float shuffle(float v, int lane, site at);
+std::uint32_t warp_max(std::uint32_t v, site at);
 void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
+// Unsigned bytes times signed ones. A sum that leaves 32 bits wraps and is reported.
+void mma_s8(int *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 
 } // namespace simt
 

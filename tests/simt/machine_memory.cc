@@ -1,4 +1,4 @@
-// tests/simt/machine_memory.cc: shared memory, asynchronous copies and global memory.
+// tests/simt/machine_memory.cc: shared memory and global memory.
 //
 // SPDX-License-Identifier: Apache-2.0
 #include "machine_state.h"
@@ -14,7 +14,8 @@ std::uint32_t shared_base()
 }
 
 // The cells of an access, or null (reported) when it is not legal.
-cell *machine::shared_cells(std::uint32_t address, int bytes, const char *verb, site at)
+cell *machine::shared_cells(std::uint32_t address, int bytes, int alignment, const char *verb,
+                            site at)
 {
     std::uint32_t size = shape.shared_bytes;
     if (address < shared_start || address - shared_start > size ||
@@ -25,7 +26,7 @@ cell *machine::shared_cells(std::uint32_t address, int bytes, const char *verb, 
                  std::to_string(size));
         return nullptr;
     }
-    if (address % (unsigned)bytes != 0) {
+    if (address % (unsigned)alignment != 0) {
         find(kind::shared_alignment, address, at,
              std::to_string(bytes) + "-byte " + verb + " at byte " +
                  std::to_string(address - shared_start));
@@ -39,25 +40,35 @@ static std::string who(const access &a)
     return "thread " + std::to_string(a.thread);
 }
 
-// Note a write to every word; reports the first conflict.
-static void write_words(machine &m, cell *c, int bytes, std::uint32_t address, const char *verb,
-                        site at, bool pending)
+// The destination of a copy, asynchronous or bulk, that is in flight or not known to have ended.
+static std::string whose_copy(const access &a)
 {
-    access now = m.stamp(at);
+    return a.barrier < 0 ? "the destination of a copy that " + who(a) + " has not waited for"
+                         : "the destination of a bulk copy of " + who(a) +
+                               ", with no wait on its barrier between";
+}
+
+// Note the write `now` to every word; reports the first conflict.
+void machine::write_words(cell *c, int bytes, std::uint32_t address, const char *verb,
+                          const access &now, bool pending)
+{
+    site at = now.at;
     bool reported = false;
     for (int i = 0; i < bytes / 4; i++) {
         const access *other = c[i].write_conflict(now, false);
-        if (c[i].pending && !reported) {
-            m.find(kind::copy_pending, address, at,
-                   std::string(verb) + " to the destination of a copy that " + who(c[i].writer) +
-                       " has not waited for",
-                   &c[i].writer);
+        if (c[i].barrier && !reported) {
+            find(kind::barrier_misuse, address, at,
+                 std::string(verb) + " to a barrier in shared memory");
+            reported = true;
+        } else if ((c[i].pending || (other && other->barrier >= 0)) && !reported) {
+            find(kind::copy_pending, address, at,
+                 std::string(verb) + " to " + whose_copy(c[i].writer), &c[i].writer);
             reported = true;
         } else if (other && !reported) {
-            m.find(kind::shared_race, address, at,
-                   std::string(verb) + " of " + who(now) + " to a word that " + who(*other) +
-                       " used, with no barrier between",
-                   other);
+            find(kind::shared_race, address, at,
+                 std::string(verb) + " of " + who(now) + " to a word that " + who(*other) +
+                     " used, with no barrier between",
+                 other);
             reported = true;
         }
         c[i].note_write(now);
@@ -70,11 +81,11 @@ void shared_store(std::uint32_t to, const void *from, int bytes, site at)
     machine &m = *now_running;
     m.before_access(at);
     m.progress();
-    cell *c = m.shared_cells(to, bytes, "write", at);
+    cell *c = m.shared_cells(to, bytes, bytes, "write", at);
     if (!c) {
         return;
     }
-    write_words(m, c, bytes, to, "write", at, false);
+    m.write_words(c, bytes, to, "write", m.stamp(at), false);
     std::memcpy(&m.self->home->shared[to - shared_start], from, (std::size_t)bytes);
 }
 
@@ -83,26 +94,29 @@ void shared_load(std::uint32_t from, void *to, int bytes, site at)
     machine &m = *now_running;
     std::memset(to, 0xff, (std::size_t)bytes);
     m.before_access(at);
-    cell *c = m.shared_cells(from, bytes, "read", at);
+    cell *c = m.shared_cells(from, bytes, bytes, "read", at);
     if (!c) {
         return;
     }
     access now = m.stamp(at);
-    for (int i = 0; i < bytes / 4; i++) {
+    int words = (bytes + 3) / 4; // a byte's word is the cell that it lies in
+    for (int i = 0; i < words; i++) {
+        const access *other = c[i].read_conflict(now, false);
+        if (c[i].barrier) {
+            m.find(kind::barrier_misuse, from, at, "read of a barrier in shared memory");
+            break;
+        }
         if (!c[i].written) {
             m.find(kind::shared_uninitialised, from, at,
                    "read of byte " + std::to_string(from - shared_start + 4 * (unsigned)i) +
                        ", which nobody wrote");
             break;
         }
-        if (c[i].pending) {
-            m.find(kind::copy_pending, from, at,
-                   "read of the destination of a copy that " + who(c[i].writer) +
-                       " has not waited for",
+        if (c[i].pending || (other && other->barrier >= 0)) {
+            m.find(kind::copy_pending, from, at, "read of " + whose_copy(c[i].writer),
                    &c[i].writer);
             break;
         }
-        const access *other = c[i].read_conflict(now, false);
         if (other) {
             m.find(kind::shared_race, from, at,
                    "read of " + who(now) + " of a word that " + who(*other) +
@@ -111,78 +125,11 @@ void shared_load(std::uint32_t from, void *to, int bytes, site at)
             break;
         }
     }
-    for (int i = 0; i < bytes / 4; i++) {
-        c[i].note_read(now);
+    bool keep = !m.self->home->barriers.empty();
+    for (int i = 0; i < words; i++) {
+        c[i].note_read(now, keep);
     }
     std::memcpy(to, &m.self->home->shared[from - shared_start], (std::size_t)bytes);
-}
-
-// ---- Asynchronous copies ----
-
-void copy_async(std::uint32_t to, const void *from, int bytes, site at)
-{
-    machine &m = *now_running;
-    m.before_access(at);
-    m.progress();
-    copy c;
-    c.to = to;
-    c.from = from;
-    c.bytes = bytes;
-    // The source must hold still from now to the wait: it is checked at both ends.
-    c.fetched = !m.m.check_read((std::uintptr_t)from, bytes, memory::how::plain, m.stamp(at),
-                                m.self->home->x, m.self->home->y, m.r);
-    std::memset(c.data, 0xff, sizeof c.data);
-    c.delay = (int)(m.random() % 16);
-    c.issued = m.stamp(at);
-    cell *cells = m.shared_cells(to, bytes, "copy", at);
-    c.landing = cells != nullptr;
-    if (cells) {
-        write_words(m, cells, bytes, to, "copy", at, true);
-        std::memset(&m.self->home->shared[to - shared_start], 0xff, (std::size_t)bytes);
-    }
-    m.self->copies.push_back(c);
-}
-
-void machine::fetch_copy(thread &t, copy &c)
-{
-    c.fetched = true;
-    access now = stamp(c.issued.at);
-    if (m.check_read((std::uintptr_t)c.from, c.bytes, memory::how::plain, now, t.home->x, t.home->y,
-                     r)) {
-        std::memcpy(c.data, c.from, (std::size_t)c.bytes);
-    }
-}
-
-void machine::advance_copies(thread &t)
-{
-    for (copy &c : t.copies) {
-        if (!c.fetched && c.delay-- <= 0) {
-            fetch_copy(t, c);
-        }
-    }
-}
-
-void copy_async_wait(site at)
-{
-    machine &m = *now_running;
-    m.before_access(at);
-    thread &t = *m.self;
-    for (copy &c : t.copies) {
-        if (!c.fetched) {
-            m.fetch_copy(t, c);
-        }
-        if (!c.landing) {
-            continue;
-        }
-        cell *cells = &t.home->cells[(c.to - shared_start) / 4];
-        access now = m.stamp(at);
-        for (int i = 0; i < c.bytes / 4; i++) {
-            cells[i].note_write(now);
-            cells[i].pending = false;
-        }
-        std::memcpy(&t.home->shared[c.to - shared_start], c.data, (std::size_t)c.bytes);
-    }
-    t.copies.clear();
 }
 
 // ---- Global memory ----

@@ -9,6 +9,7 @@
 #include "shadow.h"
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,17 +18,22 @@ namespace simt
 {
 
 // Where all lanes of a warp, or all threads of a block, must come together.
-enum class meeting { warp_barrier, block_barrier, shuffle, mma };
+enum class meeting { warp_barrier, block_barrier, shuffle, maximum, mma, mma_s8 };
 
 inline const char *meeting_name(meeting what)
 {
-    static const char *const names[] = {"warp barrier", "block barrier", "shuffle", "mma"};
+    static const char *const names[] = {"warp barrier", "block barrier", "shuffle",
+                                        "maximum",      "mma",           "mma of bytes"};
     return names[(int)what];
 }
 
 struct block;
+struct thread;
+
+typedef std::shared_ptr<const knowledge> shared_knowledge; // null: nothing
 
 // An asynchronous copy between issue and wait.
+constexpr long uncommitted = std::numeric_limits<long>::max();
 struct copy {
     std::uint32_t to;
     const void *from;
@@ -36,7 +42,42 @@ struct copy {
     bool fetched; // has the source been read yet?
     bool landing; // is the destination legal?
     int delay;    // accesses of this thread until the source is read; the wait reads it anyway
+    long group;   // the thread's count of committed groups that covers it, or `uncommitted`
     access issued;
+};
+
+// What a barrier in shared memory can count.
+constexpr long most_arrivals = (1 << 20) - 1;
+constexpr long most_bytes = (1 << 20) - 1;
+
+// A barrier in shared memory.
+struct shared_barrier {
+    std::uint32_t address;
+    int arrivals;   // of a phase
+    int to_come;    // of the current phase
+    long expected;  // bytes that the current phase still waits for
+    long in_flight; // bytes of copies that will complete on it
+    unsigned phase; // phases that have ended
+    access made;    // by its init
+    access readied; // by barriers_ready()
+    bool ready;
+    shared_knowledge brought; // by those who arrived
+    shared_knowledge given;   // to those who wait
+    std::vector<thread *> waiters;
+};
+
+// A bulk copy between issue and completion.
+struct bulk {
+    std::uint32_t to;
+    const void *from;
+    int bytes;
+    long counted;                    // bytes by the barrier's count
+    int barrier;                     // its index in the block
+    bool source_bad;                 // then it brings poison
+    bool landing;                    // is the destination legal?
+    std::vector<unsigned char> data; // empty until the source has been read
+    access issued;
+    shared_knowledge knew; // the thread, then
 };
 
 struct thread {
@@ -44,14 +85,19 @@ struct thread {
     block *home = nullptr;
     int index = 0;
     enum { runnable, waiting, ended } where = runnable;
-    site at; // of the last wait, for the deadlock report
+    site at;            // of the last wait, for the deadlock report
+    unsigned epoch = 0; // arrivals on barriers in shared memory
+    shared_knowledge knows;
     std::vector<copy> copies;
+    long groups = 0;        // of copies that this thread has committed
     bool waited = false;    // for the kernel before, in a launch that overlaps it
     int quiet_accesses = 0; // memory accesses since this thread last changed anything
     // What this lane brings to a collective and takes away.
     float offered = 0, received = 0;
     int wanted = 0;
     float c[4] = {};
+    int sums[4] = {};
+    std::uint32_t largest = 0;
     std::uint32_t a[4] = {}, b[2] = {};
 };
 
@@ -73,6 +119,8 @@ struct block {
     std::vector<cell> cells; // one for each 4 bytes of shared
     std::vector<thread> threads;
     std::vector<warp> warps;
+    std::vector<shared_barrier> barriers;
+    std::vector<bulk> bulks; // in flight
 };
 
 // Shared addresses start here, so that 0 and small numbers are wild. 128-byte aligned.
@@ -108,9 +156,27 @@ struct machine {
     void release_warp(warp &w);
 
     // machine_memory.cc
-    cell *shared_cells(std::uint32_t address, int bytes, const char *verb, site at);
+    cell *shared_cells(std::uint32_t address, int bytes, int alignment, const char *verb, site at);
+    void write_words(cell *c, int bytes, std::uint32_t address, const char *verb, const access &now,
+                     bool pending);
+
+    // machine_copy.cc
     void fetch_copy(thread &t, copy &c);
     void advance_copies(thread &t);
+    void land_copy(thread &t, copy &c, site at);
+    void land_copies(long last_group, site at);
+
+    // machine_barrier.cc
+    shared_knowledge join(const shared_knowledge &a, const shared_knowledge &b);
+    void meet(block &b, unsigned first, unsigned threads, bool whole_block);
+    shared_barrier *find_barrier(std::uint32_t address, const char *verb, site at);
+    void settle(block &b, shared_barrier &s, site at);
+    std::string barriers_waited_for() const;
+
+    // machine_bulk.cc
+    bool fetch_bulk(block &b, bulk &c);
+    void land_bulk(block &b, std::size_t index);
+    bool deliver();
 
     launch_shape shape;
     memory &m;
@@ -123,8 +189,11 @@ struct machine {
     std::vector<std::unique_ptr<block>> resident;
     std::vector<int> order; // in which blocks start
     std::size_t started = 0;
-    long live = 0; // threads of started blocks that have not ended
-    long idle = 0; // polls since anything changed
+    long live = 0;  // threads of started blocks that have not ended
+    long idle = 0;  // polls since anything changed
+    long bulks = 0; // bulk copies in flight
+    // The last join, which the next thread most likely repeats.
+    shared_knowledge join_a, join_b, joined;
     bool stopped = false;
 };
 

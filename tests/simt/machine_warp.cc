@@ -4,6 +4,7 @@
 #include "f16.h"
 #include "machine_state.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace simt
@@ -21,6 +22,7 @@ void sync_warp(site at)
     warp &w = m.self->home->warps[(unsigned)m.self->index / 32];
     w.phase++;
     m.progress();
+    m.meet(*m.self->home, (unsigned)m.self->index / 32 * 32, 32, false);
     m.release_warp(w);
 }
 
@@ -47,6 +49,7 @@ void sync_block(site at)
     b.warps_at_barrier = 0;
     b.phase++;
     m.progress();
+    m.meet(b, 0, (unsigned)b.threads.size(), true);
     for (warp &w : b.warps) {
         w.arrived = 0;
     }
@@ -87,6 +90,28 @@ float shuffle(float v, int lane, site at)
     m.progress();
     m.release_warp(b.warps[first / 32]);
     return me.received;
+}
+
+std::uint32_t warp_max(std::uint32_t v, site at)
+{
+    machine &m = *now_running;
+    thread &me = *m.self;
+    me.largest = v;
+    if (!m.arrive(meeting::maximum, at)) {
+        m.wait_at(at);
+        return me.largest;
+    }
+    block &b = *me.home;
+    unsigned first = (unsigned)me.index / 32 * 32;
+    for (unsigned l = 0; l < 32; l++) {
+        v = std::max(v, b.threads[first + l].largest);
+    }
+    for (unsigned l = 0; l < 32; l++) {
+        b.threads[first + l].largest = v;
+    }
+    m.progress();
+    m.release_warp(b.warps[first / 32]);
+    return v;
 }
 
 // Spread the lanes' fragments into matrices (ptx.cuh has the layout), multiply, hand the rows back.
@@ -136,6 +161,59 @@ void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at)
         m.release_warp(me.home->warps[first / 32]);
     }
     std::memcpy(c, me.c, sizeof me.c);
+}
+
+// The same for bytes: four values of k to a register, exact sums.
+static void multiply_bytes(machine &m, thread *lanes, site at)
+{
+    int a[16][32], b[32][8];
+    for (unsigned l = 0; l < 32; l++) {
+        unsigned g = l / 4, k = l % 4 * 4;
+        const thread &t = lanes[l];
+        for (unsigned i = 0; i < 4; i++) {
+            auto byte = [=](std::uint32_t v) { return (int)(v >> (8 * i) & 0xffu); };
+            a[g][k + i] = byte(t.a[0]);
+            a[g + 8][k + i] = byte(t.a[1]);
+            a[g][k + 16 + i] = byte(t.a[2]);
+            a[g + 8][k + 16 + i] = byte(t.a[3]);
+            b[k + i][g] = (std::int8_t)byte(t.b[0]);
+            b[k + 16 + i][g] = (std::int8_t)byte(t.b[1]);
+        }
+    }
+    for (unsigned l = 0; l < 32; l++) {
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned row = l / 4 + i / 2 * 8, column = l % 4 * 2 + i % 2;
+            std::int64_t sum = lanes[l].sums[i];
+            for (unsigned k = 0; k < 32; k++) {
+                sum += a[row][k] * b[k][column];
+            }
+            lanes[l].sums[i] = (int)(std::uint32_t)sum;
+            if (sum != lanes[l].sums[i]) {
+                m.find(kind::overflow, 0, at,
+                       "row " + std::to_string(row) + ", column " + std::to_string(column) +
+                           " of the product: " + std::to_string(sum) +
+                           " does not fit a signed 32-bit sum");
+            }
+        }
+    }
+}
+
+void mma_s8(int *c, const std::uint32_t *a, const std::uint32_t *b, site at)
+{
+    machine &m = *now_running;
+    thread &me = *m.self;
+    std::memcpy(me.sums, c, sizeof me.sums);
+    std::memcpy(me.a, a, sizeof me.a);
+    std::memcpy(me.b, b, sizeof me.b);
+    if (!m.arrive(meeting::mma_s8, at)) {
+        m.wait_at(at);
+    } else {
+        unsigned first = (unsigned)me.index / 32 * 32;
+        multiply_bytes(m, &me.home->threads[first], at);
+        m.progress();
+        m.release_warp(me.home->warps[first / 32]);
+    }
+    std::memcpy(c, me.sums, sizeof me.sums);
 }
 
 } // namespace simt

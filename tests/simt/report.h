@@ -22,27 +22,32 @@ struct site {
 #define SIMT_HERE ::simt::site(__builtin_FILE(), __builtin_LINE())
 
 // Each kind of mistake, with the name that reports and tests use.
-#define SIMT_KINDS(X)                                                                          \
-    X(shared_bounds)        /* outside the launch's dynamic shared memory */                   \
-    X(shared_alignment)     /* not aligned to the access's own size */                         \
-    X(shared_uninitialised) /* a read of shared memory that nobody wrote */                    \
-    X(shared_race)          /* two threads, at least one writes, no barrier between */         \
-    X(copy_pending)         /* the destination of a copy touched before its thread's wait */   \
-    X(copy_unwaited)        /* a thread ended with copies in flight */                         \
-    X(divergence)           /* lanes of a warp at different collectives or barriers */         \
-    X(exited)               /* a barrier or collective that an ended thread can never reach */ \
-    X(deadlock)             /* nobody can make progress */                                     \
-    X(bad_lane)             /* a shuffle from a lane that does not exist */                    \
-    X(global_bounds)        /* outside every registered buffer */                              \
-    X(global_permission)    /* a buffer that may not be read, or not be written */             \
-    X(global_alignment)     /* not aligned to the access's own size */                         \
-    X(global_uninitialised) /* a read of undefined contents that no launch wrote */            \
-    X(global_race)          /* as shared_race, for global memory */                            \
-    X(global_stale)         /* a non-coherent read of what the same launch writes */           \
-    X(global_twice)         /* an output written twice in one launch */                        \
-    X(global_unwritten)     /* an output that was left unwritten */                            \
-    X(early)                /* touched before the wait for the kernel before */                \
-    X(producer_unwaited)    /* a thread ended without that wait */                             \
+#define SIMT_KINDS(X)                                                                             \
+    X(shared_bounds)        /* outside the launch's dynamic shared memory */                      \
+    X(shared_alignment)     /* not aligned to the access's own size */                            \
+    X(shared_uninitialised) /* a read of shared memory that nobody wrote */                       \
+    X(shared_race)          /* two threads, at least one writes, no barrier between */            \
+    X(copy_pending)         /* the destination of a copy touched before its thread's wait */      \
+    X(copy_unwaited)        /* a thread ended with copies in flight */                            \
+    X(barrier_misuse)       /* a barrier in shared memory: not there, there twice, overwritten */ \
+    X(barrier_unready)      /* a bulk copy on a barrier that the copy engine may not see yet */   \
+    X(barrier_bytes)        /* more bytes copied than a phase expects */                          \
+    X(bulk_size)            /* a bulk copy of a size that is not a multiple of 16 */              \
+    X(divergence)           /* lanes of a warp at different collectives or barriers */            \
+    X(exited)               /* a barrier or collective that an ended thread can never reach */    \
+    X(deadlock)             /* nobody can make progress */                                        \
+    X(bad_lane)             /* a shuffle from a lane that does not exist */                       \
+    X(overflow)             /* an integer sum that does not fit its accumulator */                \
+    X(global_bounds)        /* outside every registered buffer */                                 \
+    X(global_permission)    /* a buffer that may not be read, or not be written */                \
+    X(global_alignment)     /* not aligned to the access's own size */                            \
+    X(global_uninitialised) /* a read of undefined contents that no launch wrote */               \
+    X(global_race)          /* as shared_race, for global memory */                               \
+    X(global_stale)         /* a non-coherent read of what the same launch writes */              \
+    X(global_twice)         /* an output written twice in one launch */                           \
+    X(global_unwritten)     /* an output that was left unwritten */                               \
+    X(early)                /* touched before the wait for the kernel before */                   \
+    X(producer_unwaited)    /* a thread ended without that wait */                                \
     X(bad_launch)           /* the launch itself is malformed */
 
 enum class kind {

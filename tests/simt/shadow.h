@@ -2,8 +2,9 @@
 // access.
 //
 // Two accesses by different threads are ordered only by a barrier between them: a block barrier for
-// threads of one block, or a warp barrier for lanes of one warp. Shuffles and mma order nothing
-// (the PTX memory model gives them no such meaning), and nothing orders two blocks of one launch.
+// threads of one block, a warp barrier for lanes of one warp, or a barrier in shared memory between
+// those who arrived and those who waited. Shuffles and mma order nothing (the PTX memory model
+// gives them no such meaning), and nothing orders two blocks of one launch.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_SIMT_SHADOW_H
@@ -11,8 +12,23 @@
 
 #include "report.h"
 
+#include <vector>
+
 namespace simt
 {
+
+// What a thread has learnt by waiting on barriers in shared memory, and by block or warp barriers
+// with threads that had waited. Entries that are not there are 0.
+struct knowledge {
+    std::vector<unsigned> threads;  // by thread: seen are its accesses of epochs below this
+    std::vector<unsigned> warps;    // by warp: seen are its accesses of warp phases below this
+    std::vector<unsigned> barriers; // by barrier: seen are bulk copies of its phases below this
+};
+
+inline bool known(const std::vector<unsigned> &below, int index, unsigned when)
+{
+    return (unsigned)index < below.size() && when < below[(unsigned)index];
+}
 
 // When and by whom: the barriers that the thread's block and warp had passed.
 struct access {
@@ -20,13 +36,16 @@ struct access {
     int thread = -1;
     unsigned block_phase = 0;
     unsigned warp_phase = 0;
-    bool waited = true; // for the kernel before
+    unsigned epoch = 0;               // arrivals of the thread on barriers in shared memory
+    int barrier = -1;                 // of a bulk copy; then the epoch is the barrier's phase
+    const knowledge *knows = nullptr; // of an access that is made now; not kept
+    bool waited = true;               // for the kernel before
     site at;
 };
 
 inline bool same_thread(const access &a, const access &b)
 {
-    return a.block == b.block && a.thread == b.thread;
+    return a.block == b.block && a.thread == b.thread && a.barrier == b.barrier;
 }
 
 // Did `before` surely happen before `now`, which runs at this moment?
@@ -35,16 +54,23 @@ inline bool ordered(const access &before, const access &now)
     if (before.block != now.block) {
         return false;
     }
+    if (before.barrier >= 0) { // the copy ran beside its thread: only the wait for its phase helps
+        return now.knows && known(now.knows->barriers, before.barrier, before.epoch);
+    }
     if (before.thread == now.thread || before.block_phase < now.block_phase) {
         return true;
     }
-    return before.thread / 32 == now.thread / 32 && before.warp_phase < now.warp_phase;
+    if (before.thread / 32 == now.thread / 32 && before.warp_phase < now.warp_phase) {
+        return true;
+    }
+    return now.knows && (known(now.knows->threads, before.thread, before.epoch) ||
+                         known(now.knows->warps, before.thread / 32, before.warp_phase));
 }
 
 // The history of one granule of memory that later accesses can conflict with: its last write, and
 // since then the latest read and the latest read by anyone else. With the two `many` marks this
 // decides every conflict exactly, because barriers order all earlier reads of a warp or block
-// alike.
+// alike. Barriers in shared memory do not: where a block has some, every reader is kept.
 struct cell {
     access writer, reader, reader2;
     bool written = false;
@@ -55,18 +81,34 @@ struct cell {
     bool many_blocks = false; // reads by several blocks
     bool read_nc = false;     // read through the non-coherent path in this launch
     bool pending = false;     // destination of a copy that its thread has not waited for
+    bool barrier = false;     // a part of a barrier
+    bool all_readers = false; // `readers` has all reads since the last write and block barrier
+    std::vector<access> readers;
 
     void note_write(const access &now)
     {
         writer = now;
+        writer.knows = nullptr;
         written = true;
         read = read2 = many_warps = many_blocks = false;
+        readers.clear();
+        all_readers = true;
     }
 
-    void note_read(const access &now)
+    // `keep` adds to the readers.
+    void note_read(access now, bool keep = false)
     {
+        now.knows = nullptr;
         bool stale = read && !many_blocks && reader.block == now.block &&
                      reader.block_phase < now.block_phase;
+        if (!read || stale) {
+            readers.clear();
+            all_readers = true;
+        }
+        all_readers = all_readers && keep;
+        if (all_readers) {
+            keep_reader(now);
+        }
         if (!read || stale) {
             reader = now;
             read = true;
@@ -82,6 +124,17 @@ struct cell {
         reader2 = reader;
         read2 = true;
         reader = now;
+    }
+
+    void keep_reader(const access &now)
+    {
+        for (access &r : readers) {
+            if (same_thread(r, now)) {
+                r = now;
+                return;
+            }
+        }
+        readers.push_back(now);
     }
 
     // A write that a read at `now` races with, or null. `relaxed` says that the read is a relaxed
@@ -103,6 +156,23 @@ struct cell {
         if (!read) {
             return nullptr;
         }
+        if (all_readers) {
+            for (const access &r : readers) {
+                if (!ordered(r, now)) {
+                    return &r;
+                }
+            }
+            return nullptr;
+        }
+        // Not all readers are at hand, so only what orders a whole warp or block may help.
+        access plain = now;
+        plain.knows = nullptr;
+        return read_write_conflict(plain);
+    }
+
+private:
+    const access *read_write_conflict(const access &now) const
+    {
         if (many_blocks) {
             return reader.block != now.block || !read2 ? &reader : &reader2;
         }

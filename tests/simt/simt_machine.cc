@@ -2,71 +2,13 @@
 // tiny wrong kernel and must be reported; its mended twin must be clean.
 //
 // SPDX-License-Identifier: Apache-2.0
-#include <fbq/device/ptx.cuh>
+#include "expect.h"
 
-#include <cstdarg>
-#include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <csetjmp>
 #include <vector>
-extern "C" {
-#include <cmocka.h>
-}
-
-using namespace fbq;
-using simt::kind;
 
 namespace
 {
-
-typedef std::function<void()> kernel;
-
-// Run under many seeds. Every run must find `expected` and nothing else; -1 means a clean run.
-void expect(int expected, const simt::launch_shape &shape, const kernel &k,
-            const std::function<void(simt::memory &)> &prepare = nullptr)
-{
-    for (std::uint64_t seed = 1; seed <= 20; seed++) {
-        simt::launch_shape s = shape;
-        s.seed = seed;
-        simt::memory m;
-        if (prepare) {
-            prepare(m);
-        }
-        simt::report r;
-        bool whole = simt::launch(s, m, r, k);
-        m.check_outputs(r);
-        bool right = expected < 0 ? whole && r.clean()
-                                  : r.total() > 0 && r.count((kind)expected) == r.total();
-        if (!right) {
-            print_error("expected %s, got %s",
-                        expected < 0 ? "a clean run" : simt::kind_name((kind)expected),
-                        r.text().c_str());
-        }
-        assert_true(right);
-    }
-}
-void expect(kind expected, const simt::launch_shape &shape, const kernel &k,
-            const std::function<void(simt::memory &)> &prepare = nullptr)
-{
-    expect((int)expected, shape, k, prepare);
-}
-constexpr int clean = -1;
-
-simt::launch_shape shape(int blocks, int threads, u32 shared)
-{
-    simt::launch_shape s;
-    s.grid_x = blocks;
-    s.threads = threads;
-    s.shared_bytes = shared;
-    s.resident = blocks;
-    return s;
-}
-
-saddr word(int i)
-{
-    return smem() + 4 * (saddr)i;
-}
 
 // ---- Shared memory ----
 

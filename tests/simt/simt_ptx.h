@@ -78,6 +78,15 @@ FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v, simt::site at = SIMT_HERE)
 {
     simt::shared_store(a, &v, 16, at);
 }
+FBQ_DEVICE void sts_u32(saddr a, u32 v, simt::site at = SIMT_HERE)
+{
+    simt::shared_store(a, &v, 4, at);
+}
+FBQ_DEVICE void sts_u32x2(saddr a, u32 x, u32 y, simt::site at = SIMT_HERE)
+{
+    u32 v[2] = {x, y};
+    simt::shared_store(a, v, 8, at);
+}
 FBQ_DEVICE float lds_f32(saddr a, simt::site at = SIMT_HERE)
 {
     float v;
@@ -90,6 +99,24 @@ FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y, simt::site at = SIMT_HERE
     simt::shared_load(a, v, 8, at);
     x = v[0];
     y = v[1];
+}
+FBQ_DEVICE u32 lds_u8(saddr a, simt::site at = SIMT_HERE)
+{
+    u8 v;
+    simt::shared_load(a, &v, 1, at);
+    return v;
+}
+FBQ_DEVICE u32 lds_u32(saddr a, simt::site at = SIMT_HERE)
+{
+    u32 v;
+    simt::shared_load(a, &v, 4, at);
+    return v;
+}
+FBQ_DEVICE u32x2 lds_u32x2(saddr a, simt::site at = SIMT_HERE)
+{
+    u32x2 v;
+    simt::shared_load(a, &v, 8, at);
+    return v;
 }
 FBQ_DEVICE u32x4 lds_u32x4(saddr a, simt::site at = SIMT_HERE)
 {
@@ -110,9 +137,46 @@ FBQ_DEVICE void copy_async16(saddr to, const void *from, simt::site at = SIMT_HE
 {
     simt::copy_async(to, from, 16, at);
 }
+FBQ_DEVICE void copy_async8(saddr to, const void *from, simt::site at = SIMT_HERE)
+{
+    simt::copy_async(to, from, 8, at);
+}
+FBQ_DEVICE void copy_async_commit(simt::site at = SIMT_HERE)
+{
+    simt::copy_async_commit(at);
+}
+template <int LEFT>
+FBQ_DEVICE void copy_async_wait_left(simt::site at = SIMT_HERE)
+{
+    static_assert(LEFT >= 0, "a count of groups");
+    simt::copy_async_wait_left(LEFT, at);
+}
 FBQ_DEVICE void copy_async_wait(simt::site at = SIMT_HERE)
 {
     simt::copy_async_wait(at);
+}
+
+// ---- Barriers in shared memory and bulk copies ----
+
+FBQ_DEVICE void barrier_init(saddr b, int arrivals, simt::site at = SIMT_HERE)
+{
+    simt::barrier_init(b, arrivals, at);
+}
+FBQ_DEVICE void barriers_ready(simt::site at = SIMT_HERE)
+{
+    simt::barriers_ready(at);
+}
+FBQ_DEVICE void barrier_expect(saddr b, u32 bytes, simt::site at = SIMT_HERE)
+{
+    simt::barrier_expect(b, bytes, at);
+}
+FBQ_DEVICE void barrier_wait(saddr b, u32 parity, simt::site at = SIMT_HERE)
+{
+    simt::barrier_wait(b, parity, at);
+}
+FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b, simt::site at = SIMT_HERE)
+{
+    simt::copy_bulk(to, from, bytes, b, at);
 }
 
 // ---- Global memory ----
@@ -175,7 +239,7 @@ FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
     simt::global_store(p, &low, 2, at);
 }
 
-// ---- Shuffles ----
+// ---- Shuffles and reductions over a whole warp ----
 
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask, simt::site at = SIMT_HERE)
 {
@@ -185,6 +249,10 @@ FBQ_DEVICE float shuffle_f32(float v, int lane, simt::site at = SIMT_HERE)
 {
     return simt::shuffle(v, lane, at);
 }
+FBQ_DEVICE u32 warp_max_u32(u32 v, simt::site at = SIMT_HERE)
+{
+    return simt::warp_max(v, at);
+}
 
 // ---- Bits ----
 
@@ -192,6 +260,22 @@ template <u32 MASK, u32 SET>
 FBQ_DEVICE u32 and_or(u32 w)
 {
     return (w & MASK) | SET;
+}
+template <u32 MASK, u32 FLIP>
+FBQ_DEVICE u32 and_xor(u32 w)
+{
+    return (w & MASK) ^ FLIP;
+}
+template <u32 SELECT>
+FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
+{
+    static_assert((SELECT & ~0x7777u) == 0, "four digits of 0 to 7");
+    u64 bytes = (u64)b << 32 | a;
+    u32 v = 0;
+    for (u32 i = 0; i < 4; i++) {
+        v |= (u32)(bytes >> (8 * (SELECT >> (4 * i) & 7u)) & 0xffu) << (8 * i);
+    }
+    return v;
 }
 FBQ_DEVICE u32 rotate_byte(u32 w)
 {
@@ -240,6 +324,14 @@ FBQ_DEVICE float f32_of_u32(u32 v)
 {
     return (float)v;
 }
+FBQ_DEVICE float f32_of_s32(int v)
+{
+    return (float)v;
+}
+FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
+{
+    return simt::larger_f16(a & 0xffffu, b & 0xffffu) | simt::larger_f16(a >> 16, b >> 16) << 16;
+}
 FBQ_DEVICE u32 f16_of_f32(float v)
 {
     return simt::f16_of_f32(v);
@@ -256,6 +348,12 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
 {
     u32 a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
     simt::mma_f16(c, a, b, at);
+}
+FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1,
+                       simt::site at = SIMT_HERE)
+{
+    u32 a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
+    simt::mma_s8(c, a, b, at);
 }
 
 } // namespace fbq

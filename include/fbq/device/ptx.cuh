@@ -124,9 +124,23 @@ FBQ_DEVICE void sts_f32x4(saddr a, f32x4 v)
                  "f"(v.w)
                  : "memory");
 }
+FBQ_DEVICE void sts_u32(saddr a, u32 v)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(a), "r"(v) : "memory");
+}
 FBQ_DEVICE void sts_u32x2(saddr a, u32 x, u32 y)
 {
     asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(a), "r"(x), "r"(y) : "memory");
+}
+FBQ_DEVICE float lds_f32(saddr a)
+{
+    float v;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
+    return v;
+}
+FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
+{
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
 }
 FBQ_DEVICE u32 lds_u8(saddr a)
 {
@@ -145,16 +159,6 @@ FBQ_DEVICE u32x2 lds_u32x2(saddr a)
     u32x2 v;
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(a) : "memory");
     return v;
-}
-FBQ_DEVICE float lds_f32(saddr a)
-{
-    float v;
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
-    return v;
-}
-FBQ_DEVICE void lds_f32x2(saddr a, float &x, float &y)
-{
-    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(a) : "memory");
 }
 FBQ_DEVICE u32x4 lds_u32x4(saddr a)
 {
@@ -175,22 +179,29 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a)
     return v;
 }
 
-// ---- Asynchronous copies global -> shared ----
+// ---- Asynchronous copies global -> shared, by the thread that asks ----
 
 FBQ_DEVICE void copy_async16(saddr to, const void *from)
 {
-    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from)
+                 : "memory");
 }
-// The copies since the last commit become a group.
+FBQ_DEVICE void copy_async8(saddr to, const void *from)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+}
+// This thread's copies since its last commit become a group.
 FBQ_DEVICE void copy_async_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
-// Wait until at most the `Left` latest groups of this thread are on their way.
-template <int Left>
+// Wait until at most LEFT of this thread's groups, the latest ones, are in flight. Copies without a
+// commit are not waited for. Other threads see what was copied after a barrier.
+template <int LEFT>
 FBQ_DEVICE void copy_async_wait_left()
 {
-    asm volatile("cp.async.wait_group %0;" ::"n"(Left) : "memory");
+    static_assert(LEFT >= 0, "a count of groups");
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 // Wait for all of this thread's copies. Other threads see them after a barrier.
 FBQ_DEVICE void copy_async_wait()
@@ -198,28 +209,42 @@ FBQ_DEVICE void copy_async_wait()
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
-// ---- Bulk copies global -> shared and the barriers they report to (sm_90 and later) ----
+// ---- Barriers in shared memory and bulk copies (sm_90 and later; nothing on older GPUs) ----
 
-// One thread sets a barrier up for `arrivals`, and tells the copy engine of it once for all.
+// A barrier takes 8 bytes of shared memory, 8-byte aligned, which hold nothing else from its init
+// to the block's end. It runs through phases 0, 1, 2 ..: a phase ends when all its arrivals have
+// come and all the bytes that they told it to expect have been copied.
+
+// Once a barrier, by one thread. Others may use it after barriers_ready() and a barrier of the
+// block.
 FBQ_DEVICE void barrier_init(saddr b, int arrivals)
 {
+#if __CUDA_ARCH__ >= 900
     asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b), "r"(arrivals) : "memory");
+#else
+    (void)b, (void)arrivals;
+#endif
 }
+// The copy engine sees this thread's inits.
 FBQ_DEVICE void barriers_ready()
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
-// Arrive, and let the phase wait for that many bytes of copies too.
+// Arrive, and let the phase wait for `bytes` more. What this thread wrote before is seen by those
+// who wait.
 FBQ_DEVICE void barrier_expect(saddr b, u32 bytes)
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(b), "r"(bytes)
                  : "memory");
+#else
+    (void)b, (void)bytes;
 #endif
 }
-// Wait for the phase of that parity to complete; what its copies wrote is seen then.
+// Wait for the end of the current phase if it is even (parity 0) or odd (parity 1). If it is not,
+// then the phase before has that parity and has ended.
 FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
 {
 #if __CUDA_ARCH__ >= 900
@@ -231,9 +256,12 @@ FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
                  "}" ::"r"(b),
                  "r"(parity)
                  : "memory");
+#else
+    (void)b, (void)parity;
 #endif
 }
-// Addresses and size in multiples of 16 bytes.
+// Copy `bytes` global -> shared; size and both addresses are multiples of 16. What threads read
+// there before must be ordered before this call. Seen by those who wait for the phase of b.
 FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
 {
 #if __CUDA_ARCH__ >= 900
@@ -241,6 +269,8 @@ FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
                  "[%0], [%1], %2, [%3];" ::"r"(to),
                  "l"(from), "r"(bytes), "r"(b)
                  : "memory");
+#else
+    (void)to, (void)from, (void)bytes, (void)b;
 #endif
 }
 
@@ -316,7 +346,7 @@ FBQ_DEVICE void stg_u16(void *p, u32 v)
     asm volatile("st.global.u16 [%0], %1;" ::"l"(p), "h"((u16)v) : "memory");
 }
 
-// ---- Shuffles over a whole warp ----
+// ---- Shuffles and reductions over a whole warp ----
 
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 {
@@ -326,12 +356,11 @@ FBQ_DEVICE float shuffle_f32(float v, int lane)
 {
     return __shfl_sync(0xffffffffu, v, lane);
 }
-
 FBQ_DEVICE u32 warp_max_u32(u32 v)
 {
-    u32 most;
-    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(most) : "r"(v));
-    return most;
+    u32 largest;
+    asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(largest) : "r"(v));
+    return largest;
 }
 
 // ---- Bits ----
@@ -352,12 +381,21 @@ FBQ_DEVICE u32 and_xor(u32 w)
     asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(v) : "r"(w), "n"(MASK), "n"(FLIP));
     return v;
 }
-// Four of the eight bytes of a (0-3) and b (4-7), one nibble of SELECT each, lowest first.
+// Four of the eight bytes of a (0 .. 3) and b (4 .. 7): each hexadecimal digit of SELECT names one,
+// the last digit the lowest byte.
 template <u32 SELECT>
 FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
 {
+    static_assert((SELECT & ~0x7777u) == 0, "four digits of 0 to 7");
     u32 v;
     asm("prmt.b32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "n"(SELECT));
+    return v;
+}
+// w rotated right by one byte.
+FBQ_DEVICE u32 rotate_byte(u32 w)
+{
+    u32 v;
+    asm("prmt.b32 %0, %1, %1, 0x0321;" : "=r"(v) : "r"(w));
     return v;
 }
 FBQ_DEVICE u32 bits_of(float v)
@@ -417,6 +455,19 @@ FBQ_DEVICE float f32_of_u32(u32 v)
     asm("cvt.rn.f32.u32 %0, %1;" : "=f"(f) : "r"(v));
     return f;
 }
+FBQ_DEVICE float f32_of_s32(int v)
+{
+    float f;
+    asm("cvt.rn.f32.s32 %0, %1;" : "=f"(f) : "r"(v));
+    return f;
+}
+// The larger of each half. A NaN on either side gives NaN.
+FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
+{
+    u32 v;
+    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
 FBQ_DEVICE u32 f16_of_f32(float v)
 {
     u16 h;
@@ -428,20 +479,6 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
 {
     u32 v;
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
-    return v;
-}
-
-FBQ_DEVICE float f32_of_s32(int v)
-{
-    float f;
-    asm("cvt.rn.f32.s32 %0, %1;" : "=f"(f) : "r"(v));
-    return f;
-}
-// The larger of each half as fp16 numbers; NaN if either is.
-FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
-{
-    u32 v;
-    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
     return v;
 }
 
@@ -460,10 +497,11 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
-// c[16x8] += a[16x32] . b[32x8], a unsigned and b signed bytes, exact.
-// Lane (g = lane / 4, t = lane % 4) holds
-//   a0 (row g, k 4t .. 4t+3)   a1 (row g+8, same k)   a2 (row g, k 4t+16 ..)   a3 (row g+8, same k)
-//   b0 (column g, k 4t .. 4t+3)   b1 (column g, k 4t+16 ..)   c as above
+// c[16x8] += a[16x32] . b[32x8], unsigned bytes times signed bytes, 32-bit sums that wrap.
+// Lane (g = lane / 4, t = lane % 4) holds four values of k to a register, the first in the lowest
+// byte:
+//   a0 (row g, k 4t ..)   a1 (row g+8, k 4t ..)   a2 (row g, k 4t+16 ..)   a3 (row g+8, k 4t+16 ..)
+//   b0 (k 4t .., column g)   b1 (k 4t+16 .., column g)   c0 .. c3 as in mma_f16
 FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {
     asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "

@@ -1,0 +1,685 @@
+// tests/simt/simt_bulk.cc: does the machine find what goes wrong with bulk copies and barriers in
+// shared memory? As in simt_machine.cc, each mistake has a mended twin that must be clean.
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "expect.h"
+
+#include <cstring>
+
+namespace
+{
+
+// Shared memory: two stages of 512 bytes, then barriers.
+constexpr u32 stage_bytes = 512, stage_words = stage_bytes / 4;
+constexpr u32 shared_bytes = 2 * stage_bytes + 64;
+constexpr int rounds = 6;
+alignas(16) u32 source[rounds * stage_words];
+
+saddr stage(int s)
+{
+    return smem() + (u32)s * stage_bytes;
+}
+saddr bar(int i)
+{
+    return smem() + 2 * stage_bytes + 8 * (u32)i;
+}
+simt::launch_shape bulk_shape(int threads = 64)
+{
+    for (u32 i = 0; i < rounds * stage_words; i++) {
+        source[i] = 1000 + i;
+    }
+    return shape(2, threads, shared_bytes);
+}
+
+// Thread 0 makes barriers of the given arrivals; all may use them.
+void make(int n, int arrivals = 1)
+{
+    if (thread_index() == 0) {
+        for (int i = 0; i < n; i++) {
+            barrier_init(bar(i), arrivals);
+        }
+        barriers_ready();
+    }
+    sync_block();
+}
+void expect_and_copy(int s, int round, int b)
+{
+    barrier_expect(bar(b), stage_bytes);
+    copy_bulk(stage(s), source + (u32)round * stage_words, stage_bytes, bar(b));
+}
+// Words of a stage that this thread looks at: some that many threads read, some of its own.
+void check_stage(int s, int round)
+{
+    int n = (int)stage_words;
+    for (int i : {0, thread_index() % n, n - 1}) {
+        assert_int_equal(lds_u32(stage(s) + 4 * (u32)i), source[round * n + i]);
+    }
+}
+
+// ---- What is right ----
+
+// Two stages in turn; a barrier of the block makes room for the next copy.
+void stages_with_block_barrier(void **)
+{
+    expect(clean, bulk_shape(), [] {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        for (int i = 0; i < rounds; i++) {
+            if (thread_index() == 0 && i + 1 < rounds) {
+                expect_and_copy((i + 1) % 2, i + 1, (i + 1) % 2);
+            }
+            barrier_wait(bar(i % 2), (u32)(i / 2 % 2));
+            check_stage(i % 2, i);
+            sync_block();
+        }
+    });
+}
+
+// Barriers in shared memory both ways: 0 and 1 say that a stage is full, 2 and 3 that it is free.
+void stages_with_barriers(bool each_lane)
+{
+    int t = thread_index();
+    if (t == 0) {
+        for (int s = 0; s < 2; s++) {
+            barrier_init(bar(s), 1);
+            barrier_init(bar(2 + s), each_lane ? block_threads() : block_threads() / 32);
+        }
+        barriers_ready();
+    }
+    sync_block();
+    for (int i = 0; i < rounds; i++) {
+        int s = i % 2;
+        u32 turn = (u32)(i / 2);
+        if (t == 0) {
+            barrier_wait(bar(2 + s), (turn & 1) ^ 1);
+            expect_and_copy(s, i, s);
+        }
+        barrier_wait(bar(s), turn & 1);
+        check_stage(s, i);
+        if (!each_lane) {
+            sync_warp();
+        }
+        if (each_lane || t % 32 == 0) {
+            barrier_expect(bar(2 + s), 0);
+        }
+    }
+}
+
+void stages_both_ways(void **)
+{
+    for (bool each_lane : {false, true}) {
+        expect(clean, bulk_shape(), [=] { stages_with_barriers(each_lane); });
+    }
+    // A lane whose reads nobody was told of: its own arrival is missing, or its warp's barrier.
+    for (bool each_lane : {false, true}) {
+        expect_either(kind::shared_race, kind::copy_pending, bulk_shape(), [=] {
+            int t = thread_index();
+            if (t == 0) {
+                barrier_init(bar(0), 1);
+                barrier_init(bar(1), each_lane ? block_threads() - 1 : block_threads() / 32);
+                barrier_init(bar(2), 1);
+                barriers_ready();
+            }
+            sync_block();
+            if (t == 0) {
+                expect_and_copy(0, 0, 0);
+            }
+            barrier_wait(bar(0), 0);
+            lds_u32(stage(0));
+            if (each_lane ? t != 37 : t % 32 == 0) {
+                barrier_expect(bar(1), 0);
+            }
+            if (t == 0) {
+                barrier_wait(bar(1), 0);
+                expect_and_copy(0, 1, 2);
+                barrier_wait(bar(2), 0);
+            }
+        });
+    }
+}
+
+// What one thread has waited for, others know after a barrier with it.
+void waiting_is_passed_on(void **)
+{
+    auto copied = [] {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_wait(bar(0), 0);
+        }
+    };
+    expect(clean, bulk_shape(), [=] {
+        copied();
+        sync_block();
+        check_stage(0, 0);
+        sync_block();
+        check_stage(0, 0);
+    });
+    expect(clean, bulk_shape(32), [=] {
+        copied();
+        sync_warp();
+        check_stage(0, 0);
+    });
+    // The other warp was not at that barrier.
+    expect(kind::copy_pending, bulk_shape(), [=] {
+        copied();
+        sync_warp();
+        if (thread_index() >= 32) {
+            lds_u32(stage(0));
+        }
+    });
+    // Through a second barrier in shared memory.
+    expect(clean, bulk_shape(), [=] {
+        copied();
+        if (thread_index() == 0) {
+            barrier_expect(bar(1), 0);
+        } else {
+            barrier_wait(bar(1), 0);
+        }
+        check_stage(0, 0);
+    });
+}
+
+// A barrier in shared memory orders plain writes, too: those before the arrival.
+void arrivals_bring_writes(void **)
+{
+    auto pass = [](bool late, bool wait) {
+        make(1);
+        int t = thread_index();
+        if (t == 40) {
+            sts_u32(word(0), 1);
+            barrier_expect(bar(0), 0);
+            if (late) {
+                sts_u32(word(0), 2);
+            }
+        } else if (t < 32) {
+            if (wait) {
+                barrier_wait(bar(0), 0);
+            }
+            lds_u32(word(0));
+        }
+    };
+    expect(clean, bulk_shape(), [=] { pass(false, true); });
+    expect(kind::shared_race, bulk_shape(), [=] { pass(true, true); });
+    expect_either(kind::shared_race, kind::shared_uninitialised, bulk_shape(),
+                  [=] { pass(false, false); });
+    // It also tells of the warp whose barrier the arriving thread has passed, and of no other.
+    auto warp_writes = [](int writer) {
+        make(1);
+        int t = thread_index();
+        if (t == writer) {
+            sts_u32(word(0), 1);
+        }
+        sync_warp();
+        if (t == 32) {
+            barrier_expect(bar(0), 0);
+        } else if (t == 0) {
+            barrier_wait(bar(0), 0);
+            lds_u32(word(0));
+        }
+    };
+    expect(clean, bulk_shape(96), [=] { warp_writes(50); });
+    expect_either(kind::shared_race, kind::shared_uninitialised, bulk_shape(96),
+                  [=] { warp_writes(70); });
+}
+
+void several_copies_a_phase(void **)
+{
+    expect(clean, bulk_shape(), [] {
+        make(1, 2);
+        int t = thread_index();
+        // Two threads, halves in two pieces, one copied before it is expected.
+        if (t == 5 || t == 50) {
+            u32 half = t == 5 ? 0 : stage_bytes / 2;
+            copy_bulk(stage(0) + half, source + half / 4, 16, bar(0));
+            barrier_expect(bar(0), stage_bytes / 2);
+            copy_bulk(stage(0) + half + 16, source + half / 4 + 4, stage_bytes / 2 - 16, bar(0));
+        }
+        barrier_wait(bar(0), 0);
+        check_stage(0, 0);
+    });
+}
+
+// ---- Read or written at the wrong time ----
+
+void read_too_early(void **)
+{
+    // By the thread that copies, by another that does not wait, by one whose wait is for the phase
+    // before, which is a wait that does not wait.
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+            lds_u32(stage(0));
+            barrier_wait(bar(0), 0);
+        }
+    });
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_wait(bar(0), 0);
+        } else {
+            lds_u32(stage(0) + stage_bytes - 4);
+        }
+    });
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        sync_block();
+        barrier_wait(bar(0), 1);
+        lds_u32(stage(0));
+        sync_block();
+        barrier_wait(bar(0), 0);
+    });
+    // A wait for another barrier's copy.
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+            expect_and_copy(1, 1, 1);
+        }
+        sync_block();
+        barrier_wait(bar(1), 0);
+        if (thread_index() != 0) {
+            lds_u32(stage(0));
+        }
+        barrier_wait(bar(0), 0);
+    });
+}
+
+void write_too_early(void **)
+{
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+            sts_u32(stage(0), 1);
+            barrier_wait(bar(0), 0);
+        }
+    });
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+            expect_and_copy(0, 1, 1);
+            barrier_wait(bar(0), 0);
+            barrier_wait(bar(1), 0);
+        }
+    });
+    // Landed or not, who has not waited may not write.
+    expect(kind::copy_pending, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_wait(bar(0), 0);
+        } else if (thread_index() == 40) {
+            sts_u32(stage(0), 1);
+        }
+    });
+}
+
+// A copy over what others have read, or have written, with nothing between.
+void copy_too_early(void **)
+{
+    auto reuse = [](void (*between)(), int reader) {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        barrier_wait(bar(0), 0);
+        sync_block();
+        if (thread_index() == reader) {
+            lds_u32(stage(0) + 16);
+        }
+        between();
+        if (thread_index() == 0) {
+            expect_and_copy(0, 1, 1);
+            barrier_wait(bar(1), 0);
+        }
+    };
+    auto nothing = [] {};
+    auto warp = [] { sync_warp(); };
+    auto block = [] { sync_block(); };
+    expect(clean, bulk_shape(), [=] { reuse(block, 33); });
+    expect(clean, bulk_shape(), [=] { reuse(warp, 3); });
+    expect(clean, bulk_shape(), [=] { reuse(nothing, 0); });
+    // Where the read comes late, it meets the copy.
+    for (int reader : {3, 33}) {
+        expect_either(kind::shared_race, kind::copy_pending, bulk_shape(),
+                      [=] { reuse(nothing, reader); });
+    }
+    expect_either(kind::shared_race, kind::copy_pending, bulk_shape(), [=] { reuse(warp, 33); });
+    auto overwrite = [](bool barrier) {
+        make(1);
+        if (thread_index() == 33) {
+            sts_u32(stage(0) + 16, 1);
+        }
+        if (barrier) {
+            sync_block();
+        }
+        if (thread_index() == 0) {
+            expect_and_copy(0, 1, 0);
+            barrier_wait(bar(0), 0);
+        }
+    };
+    expect(clean, bulk_shape(), [=] { overwrite(true); });
+    expect_either(kind::shared_race, kind::copy_pending, bulk_shape(), [=] { overwrite(false); });
+}
+
+void source_changes(void **)
+{
+    alignas(16) static u32 changing[stage_words];
+    auto registered = [](simt::memory &m) {
+        m.add("s", changing, sizeof changing, simt::readable | simt::writable);
+    };
+    auto change = [](bool wait) {
+        make(1);
+        if (thread_index() == 0) {
+            barrier_expect(bar(0), stage_bytes);
+            copy_bulk(stage(0), changing, stage_bytes, bar(0));
+        }
+        sync_block();
+        if (wait) {
+            barrier_wait(bar(0), 0);
+            sync_block();
+        }
+        if (thread_index() == 40) {
+            stg_f32(changing + 100, 1);
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_wait(bar(0), 0);
+        }
+    };
+    simt::launch_shape one = bulk_shape();
+    one.grid_x = one.resident = 1;
+    expect(
+        clean, one, [=] { change(true); }, registered);
+    expect(
+        kind::global_race, one, [=] { change(false); }, registered);
+    expect(
+        kind::global_bounds, one, [=] { change(true); },
+        [](simt::memory &m) {
+            m.add("s", changing, sizeof changing - 4, simt::readable | simt::writable);
+        });
+}
+
+// ---- Malformed copies ----
+
+void malformed_copies(void **)
+{
+    auto copy = [](u32 to, u32 from, u32 bytes) {
+        return [=] {
+            make(1);
+            if (thread_index() == 0) {
+                barrier_expect(bar(0), bytes);
+                copy_bulk(smem() + to, (const char *)source + from, bytes, bar(0));
+                barrier_wait(bar(0), 0);
+            }
+        };
+    };
+    expect(clean, bulk_shape(), copy(16, 32, 48));
+    for (u32 off : {4u, 8u, 15u}) {
+        expect(kind::shared_alignment, bulk_shape(), copy(16 + off, 32, 48));
+        expect(kind::global_alignment, bulk_shape(), copy(16, 32 + off, 48));
+        expect(kind::bulk_size, bulk_shape(), copy(16, 32, 48 + off));
+    }
+    expect(kind::bulk_size, bulk_shape(), copy(16, 32, 0));
+    expect(kind::shared_bounds, bulk_shape(), copy(shared_bytes - 32, 0, 48));
+    // A barrier lies there.
+    expect(kind::barrier_misuse, bulk_shape(), copy(2 * stage_bytes - 16, 0, 32));
+}
+
+void unready(void **)
+{
+    auto copy = [](bool ready, int other) {
+        if (thread_index() == 0) {
+            barrier_init(bar(0), 1);
+        }
+        if (ready && thread_index() == other) {
+            barriers_ready();
+        }
+        sync_block();
+        if (thread_index() == 40) {
+            expect_and_copy(0, 0, 0);
+            barrier_wait(bar(0), 0);
+        }
+    };
+    expect(clean, bulk_shape(), [=] { copy(true, 0); });
+    expect(kind::barrier_unready, bulk_shape(), [=] { copy(false, 0); });
+    // Not by the thread of the init; before the init.
+    expect(kind::barrier_unready, bulk_shape(), [=] { copy(true, 40); });
+    expect(kind::barrier_unready, bulk_shape(), [] {
+        if (thread_index() == 0) {
+            barriers_ready();
+            barrier_init(bar(0), 1);
+            expect_and_copy(0, 0, 0);
+            barrier_wait(bar(0), 0);
+        }
+    });
+    // In time, but nothing orders it with the copy.
+    expect(kind::barrier_unready, bulk_shape(), [] {
+        if (thread_index() == 0) {
+            barrier_init(bar(0), 1);
+            barrier_init(bar(1), 1);
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            barriers_ready();
+        } else if (thread_index() == 40) {
+            expect_and_copy(0, 0, 0);
+            barrier_wait(bar(0), 0);
+        }
+    });
+}
+
+// ---- Misused barriers ----
+
+void misused_barriers(void **)
+{
+    // Nobody made it.
+    expect(kind::barrier_misuse, bulk_shape(), [] { barrier_wait(bar(0), 0); });
+    expect(kind::barrier_misuse, bulk_shape(), [] { barrier_expect(bar(0), 16); });
+    expect(kind::barrier_misuse, bulk_shape(), [] { copy_bulk(stage(0), source, 16, bar(0)); });
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        barrier_wait(bar(1), 0);
+    });
+    // Made twice.
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            barrier_init(bar(0), 1);
+        }
+    });
+    // Made wrongly.
+    expect(kind::barrier_misuse, bulk_shape(), [] { barrier_init(bar(thread_index()), 0); });
+    expect(kind::barrier_misuse, bulk_shape(), [] { barrier_init(bar(0), 1 << 20); });
+    expect(kind::shared_alignment, bulk_shape(), [] { barrier_init(bar(0) + 4, 1); });
+    expect(kind::shared_bounds, bulk_shape(), [] { barrier_init(smem() + shared_bytes, 1); });
+    // Made where others have been, or used before others could know that it is there.
+    expect(clean, bulk_shape(), [] {
+        sts_u32(word(thread_index()), 1);
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_init(word(4), 1);
+        }
+    });
+    expect_either(kind::shared_race, kind::barrier_misuse, bulk_shape(), [] {
+        sts_u32(word(thread_index()), 1);
+        sync_block();
+        if (thread_index() == 0) {
+            barrier_init(word(4), 1);
+        } else if (thread_index() == 40) {
+            lds_u32(word(4));
+        }
+    });
+    expect_either(kind::shared_race, kind::barrier_misuse, bulk_shape(), [] {
+        if (thread_index() == 0) {
+            barrier_init(bar(0), 1);
+        } else if (thread_index() == 40) {
+            barrier_expect(bar(0), 0);
+        }
+    });
+    // Used as memory.
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        lds_u32(bar(0) + 4);
+    });
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 3) {
+            sts_u32(bar(0), 0);
+        }
+    });
+    // Arrivals and bytes that it cannot count; a parity that is none.
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+            barrier_expect(bar(0), 0);
+            barrier_wait(bar(0), 0);
+        }
+    });
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        barrier_expect(bar(0), 1 << 20);
+    });
+    expect(kind::barrier_misuse, bulk_shape(), [] {
+        make(1);
+        barrier_wait(bar(0), 2);
+    });
+}
+
+// ---- Phases that do not end, or end too soon ----
+
+void text_names_barrier(const kernel &k, const char *what)
+{
+    simt::memory m;
+    simt::report r;
+    assert_false(simt::launch(bulk_shape(), m, r, k));
+    assert_non_null(std::strstr(r.text().c_str(), what));
+}
+
+void phases_without_end(void **)
+{
+    kernel too_few = [] {
+        make(2);
+        if (thread_index() == 0) {
+            barrier_expect(bar(1), stage_bytes);
+            copy_bulk(stage(0), source, stage_bytes - 64, bar(1));
+        }
+        barrier_wait(bar(1), 0);
+    };
+    expect(kind::deadlock, bulk_shape(), too_few);
+    text_names_barrier(too_few, "barrier at byte 1032: phase 0 waits for 0 arrivals and 64 bytes");
+    kernel nobody_arrives = [] {
+        make(1, 2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        barrier_wait(bar(0), 0);
+    };
+    expect(kind::deadlock, bulk_shape(), nobody_arrives);
+    text_names_barrier(nobody_arrives,
+                       "barrier at byte 1024: phase 0 waits for 1 arrivals and 512 bytes");
+    // The parity of the next phase.
+    expect(kind::deadlock, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        barrier_wait(bar(0), 0);
+        barrier_wait(bar(0), 1);
+    });
+}
+
+void too_many_bytes(void **)
+{
+    expect(kind::barrier_bytes, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            copy_bulk(stage(0), source, stage_bytes, bar(0));
+            barrier_expect(bar(0), stage_bytes - 16);
+            barrier_wait(bar(0), 0);
+        }
+    });
+    expect(kind::barrier_bytes, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            barrier_expect(bar(0), 16);
+            copy_bulk(stage(0), source, stage_bytes, bar(0));
+        }
+        barrier_wait(bar(0), 0);
+        check_stage(0, 0);
+    });
+    expect(kind::barrier_bytes, bulk_shape(), [] {
+        make(1, 2);
+        if (thread_index() == 0) {
+            copy_bulk(stage(0), source, stage_bytes, bar(0));
+        }
+        sync_block();
+        if (thread_index() == 7 || thread_index() == 40) {
+            barrier_expect(bar(0), 0);
+        }
+        barrier_wait(bar(0), 0);
+    });
+}
+
+void in_flight_at_the_end(void **)
+{
+    expect(kind::copy_unwaited, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+    });
+    // The thread that copied may leave while others wait.
+    expect(clean, bulk_shape(), [] {
+        make(1);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        } else {
+            barrier_wait(bar(0), 0);
+            check_stage(0, 0);
+        }
+    });
+}
+
+} // namespace
+
+int main()
+{
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(stages_with_block_barrier),
+        cmocka_unit_test(stages_both_ways),
+        cmocka_unit_test(waiting_is_passed_on),
+        cmocka_unit_test(arrivals_bring_writes),
+        cmocka_unit_test(several_copies_a_phase),
+        cmocka_unit_test(read_too_early),
+        cmocka_unit_test(write_too_early),
+        cmocka_unit_test(copy_too_early),
+        cmocka_unit_test(source_changes),
+        cmocka_unit_test(malformed_copies),
+        cmocka_unit_test(unready),
+        cmocka_unit_test(misused_barriers),
+        cmocka_unit_test(phases_without_end),
+        cmocka_unit_test(too_many_bytes),
+        cmocka_unit_test(in_flight_at_the_end),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
