@@ -1,13 +1,17 @@
-// tests/simt/kernels.cc: instantiates fused for SIMT_GROUP.
+// tests/simt/kernels.cc: instantiates fused for SIMT_GROUP and FBQ_BULK_COPIES.
 //
-// Every pick times every format is more than a compiler wants to see twice with sanitizers, so
-// there are two sets: SIMT_DEFAULTS has every pick that fbq_pick_default can give, for all formats;
-// without it there is one pick for all formats, and for one zero kind a spread of others.
+// Every pick times every format is more than a compiler wants to see, so there are two sets:
+// SIMT_DEFAULTS has every pick that fbq_pick_default can give on fbq_simt_gpu(), for all formats;
+// without it there is one pick for all formats, and the spread of others that spread.h lists.
 //
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels.h"
 
+#include "spread.h"
+
 #include <fbq/device/fused.cuh>
+
+#include <vector>
 
 namespace simt
 {
@@ -15,60 +19,106 @@ namespace simt
 namespace
 {
 
-template <int Zero, int Warps, int Chunks>
-fused_body of_pick(const variant &v)
+struct entry {
+    variant v;
+    fused_body body;
+};
+typedef std::vector<entry> table;
+
+template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Resident, int Warps,
+          int Units, int Stages>
+void add(table &t)
 {
-    constexpr int group = SIMT_GROUP;
-    if (v.columns == 1) {
-        return v.branch ? fbq::fused<fbq::Fused<group, Zero, 1, true, Warps, Chunks>>
-                        : fbq::fused<fbq::Fused<group, Zero, 1, false, Warps, Chunks>>;
-    }
-    return v.branch ? fbq::fused<fbq::Fused<group, Zero, 8, true, Warps, Chunks>>
-                    : fbq::fused<fbq::Fused<group, Zero, 8, false, Warps, Chunks>>;
+    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages},
+                 fbq::fused<fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units,
+                                       Stages>>});
 }
 
-#define SIMT_PICK(w, c)                  \
-    if (v.warps == w && v.chunks == c) { \
-        return of_pick<Zero, w, c>(v);   \
-    }
-
-template <int Zero>
-fused_body of_zero(const variant &v)
+template <int Zero, bool Resident, int Warps, int Units, int Stages>
+void add_zero(table &t)
 {
-#ifdef SIMT_DEFAULTS
-    constexpr int chunks = 4;
-    SIMT_PICK(1, chunks)
-    SIMT_PICK(2, chunks)
-    SIMT_PICK(4, chunks)
-    SIMT_PICK(8, chunks)
-    SIMT_PICK(11, chunks)
-    SIMT_PICK(16, chunks)
+    add<SIMT_GROUP, Zero, 1, false, 0, Resident, Warps, Units, Stages>(t);
+    add<SIMT_GROUP, Zero, 1, true, 0, Resident, Warps, Units, Stages>(t);
+    add<SIMT_GROUP, Zero, 8, false, 0, Resident, Warps, Units, Stages>(t);
+    add<SIMT_GROUP, Zero, 8, true, 0, Resident, Warps, Units, Stages>(t);
+}
+
+template <bool Resident, int Warps, int Units, int Stages>
+void add_format(table &t)
+{
+    add_zero<fbq::zero_none, Resident, Warps, Units, Stages>(t);
+    add_zero<fbq::zero_code, Resident, Warps, Units, Stages>(t);
+    add_zero<fbq::zero_f16, Resident, Warps, Units, Stages>(t);
+}
+
+#if defined SIMT_DEFAULTS
+
+table make()
+{
+    table t;
+    add_format<true, 1, 1, 2>(t);
+    add_format<true, 2, 1, 2>(t);
+    add_format<true, 4, 1, 2>(t);
+    add_format<true, 8, 1, 2>(t);
+    add_format<true, 16, 1, 2>(t);
+    add_format<true, 16, 2, 2>(t);
+    add_format<true, 16, 3, 2>(t);
+    return t;
+}
+
+#elif defined SIMT_ONE_PICK
+
+table make()
+{
+    table t;
+    add_zero<fbq::zero_none, true, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    return t;
+}
+
 #else
-    SIMT_PICK(4, 2)
-#ifndef SIMT_ONE_PICK
-    if constexpr (Zero == fbq::zero_code) {
-        SIMT_PICK(1, 1)
-        SIMT_PICK(2, 4)
-        SIMT_PICK(3, 1)
-        SIMT_PICK(16, 2)
+
+template <int Group>
+void add_spread(table &t)
+{
+#define ADD(group, zero, warps, units, stages, chunks, resident, branch)                  \
+    if constexpr (Group == group) {                                                       \
+        add<Group, zero, 1, branch, chunks, resident, warps, units, stages>(t);           \
+        add<Group, zero, 8, !branch, chunks, resident, warps, units, stages>(t);          \
     }
+    SIMT_SPREAD(ADD)
+#undef ADD
+    if constexpr (Group == 64) { // for tests of x that does not fit
+        add_zero<fbq::zero_none, false, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    }
+}
+
+table make()
+{
+    table t;
+    add_format<true, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    add_spread<SIMT_GROUP>(t);
+    return t;
+}
+
 #endif
-#endif
-    return nullptr;
+
+bool equal(const variant &a, const variant &b)
+{
+    return a.zero == b.zero && a.columns == b.columns && a.branch == b.branch &&
+           a.chunks == b.chunks && a.resident == b.resident && a.warps == b.warps &&
+           a.part_units == b.part_units && a.stages == b.stages;
 }
 
 } // namespace
 
 template <>
-fused_body find_fused<SIMT_GROUP>(const variant &v)
+fused_body find_fused<SIMT_GROUP, FBQ_BULK_COPIES>(const variant &v)
 {
-    switch (v.zero) {
-    case fbq::zero_none:
-        return of_zero<fbq::zero_none>(v);
-    case fbq::zero_code:
-        return of_zero<fbq::zero_code>(v);
-    case fbq::zero_f16:
-        return of_zero<fbq::zero_f16>(v);
+    static const table compiled = make();
+    for (const entry &e : compiled) {
+        if (equal(e.v, v)) {
+            return e.body;
+        }
     }
     return nullptr;
 }

@@ -1,5 +1,5 @@
 // tests/simt/kernels.h: the kernels that were instantiated for the CPU. kernels.cc is compiled once
-// for each group size.
+// for each group size and each way of copying.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_SIMT_KERNELS_H
@@ -13,24 +13,31 @@ namespace simt
 typedef void (*fused_body)(const fbq_fused_args &);
 typedef void (*down_body)(const fbq_down_args &);
 
-// What chooses an instantiation of fused, apart from the group.
+// What chooses an instantiation of fused, apart from the group and the way of copying.
 struct variant {
-    int zero, columns, branch, warps, chunks;
+    int zero, columns;
+    bool branch;
+    int chunks; // of K; 0: known at run time only
+    bool resident;
+    int warps, part_units, stages;
 };
 
-// Null where it was not instantiated. One function a group size; 0 is the whole row.
-template <int Group>
+// Null where it was not instantiated. One function a group size (0 is the whole row) and a value of
+// FBQ_BULK_COPIES.
+template <int Group, int Bulk>
 fused_body find_fused(const variant &v);
-template <>
-fused_body find_fused<0>(const variant &v);
-template <>
-fused_body find_fused<32>(const variant &v);
-template <>
-fused_body find_fused<64>(const variant &v);
-template <>
-fused_body find_fused<128>(const variant &v);
-template <>
-fused_body find_fused<256>(const variant &v);
+
+#define SIMT_FIND_FUSED(group)                          \
+    template <>                                         \
+    fused_body find_fused<group, 0>(const variant &v);  \
+    template <>                                         \
+    fused_body find_fused<group, 1>(const variant &v);
+SIMT_FIND_FUSED(0)
+SIMT_FIND_FUSED(32)
+SIMT_FIND_FUSED(64)
+SIMT_FIND_FUSED(128)
+SIMT_FIND_FUSED(256)
+#undef SIMT_FIND_FUSED
 
 down_body find_down(int columns, int warps, int chunks);
 

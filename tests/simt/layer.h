@@ -14,6 +14,9 @@ typedef enum layer_x {
     LAYER_X_OUTLIER,     /* ones, and one 1000 */
     LAYER_X_ALTERNATING, /* 1, -1, 1, ... */
     LAYER_X_CONSTANT,    /* 3 */
+    LAYER_X_MASSIVE,     /* about 0.01, and one 60000 */
+    LAYER_X_INFINITE,    /* as the first, but one infinity in the first row */
+    LAYER_X_NAN,         /* as the first, but one NaN in the first row */
     LAYER_X_KINDS
 } layer_x;
 
@@ -36,11 +39,13 @@ typedef struct layer_case {
     int unused_branch; /* the layer has ranks, the call leaves its sub-branch out */
     int64_t x_gap, y_gap, residual_gap;  /* words between rows */
     int x_shift;                         /* words by which x misses a 16-byte boundary */
-    int warps, chunks;                   /* of fused; 0: 4 and 2 */
+    int warps, chunks, stages;           /* of fused; 0: those of spread.h that all formats have */
     int slices, down_warps, down_chunks; /* 0: 2, 2 and 1 */
-    int default_picks;                   /* none of the five above, but fbq_pick_default */
-    int sms;                             /* 0: 2 */
-    int shared; /* bytes of shared memory a multiprocessor has; 0: plenty */
+    int default_picks;                   /* none of the six above, but fbq_pick_default */
+    int k_known;                         /* a kernel for this K alone */
+    int one_part; /* shared memory for one part of x at a time; 0: for all of x */
+    int sms;      /* 0: 2 */
+    int capability; /* 0: that of fbq_simt_gpu(), with bulk copies */
     int resident;
     uint64_t seed; /* of the order; the data depend on data_seed alone */
     uint64_t data_seed;
@@ -50,7 +55,7 @@ typedef struct layer_result {
     fbq_status status; /* of the run */
     fbq_error error;
     fbq_simt_report report;
-    int64_t wrong;   /* results outside the bound, NaN included */
+    int64_t wrong;   /* results outside the bound; where the reference is not finite, finite ones */
     int64_t touched; /* words changed that belong to nobody */
     double worst;    /* largest |y - ref| as a multiple of the bound */
     char text[512];  /* the case, and the first wrong result */

@@ -5,6 +5,9 @@
 
 #include "layer_data.h"
 
+#include "spread.h"
+
+#include <fbq/host/geometry.h>
 #include <fbq/host/half.h>
 
 #include <math.h>
@@ -39,7 +42,7 @@ uint16_t layer_half(double v)
     return fbq_f16_of_f32((float)v);
 }
 
-static double x_value(const layer_case *c, int64_t k, uint64_t *state)
+static double x_value(const layer_case *c, int64_t m, int64_t k, uint64_t *state)
 {
     if (c->exact)
         return between(state, -3, 3);
@@ -56,6 +59,12 @@ static double x_value(const layer_case *c, int64_t k, uint64_t *state)
         return k % 2 ? -1 : 1;
     case LAYER_X_CONSTANT:
         return 3;
+    case LAYER_X_MASSIVE:
+        return k == c->k / 3 ? 60000 : 0.01 * normal(state);
+    case LAYER_X_INFINITE:
+        return m == 0 && k == c->k / 3 ? (double)INFINITY : normal(state);
+    case LAYER_X_NAN:
+        return m == 0 && k == c->k / 3 ? (double)NAN : normal(state);
     default:
         return normal(state);
     }
@@ -148,7 +157,7 @@ static void make_activations(layer *l, const layer_case *c, uint64_t *state)
     l->x = l->x_block + c->x_shift;
     for (int64_t m = 0; m < c->m; m++)
         for (int64_t k = 0; k < c->k; k++)
-            l->x[m * l->x_stride + k] = layer_half(x_value(c, k, state));
+            l->x[m * l->x_stride + k] = layer_half(x_value(c, m, k, state));
     if (c->bias) {
         l->bias = layer_memory((size_t)c->n * 2);
         for (int64_t i = 0; i < c->n; i++)
@@ -170,11 +179,12 @@ static void make_picks(layer *l, const layer_case *c)
 {
     l->gpu = *fbq_simt_gpu();
     l->gpu.sms = c->sms ? c->sms : 2;
-    if (c->shared)
-        l->gpu.shared_sm = l->gpu.shared_block = c->shared;
+    if (c->capability)
+        l->gpu.capability = c->capability;
     l->fused.kernel = FBQ_KERNEL_FUSED;
-    l->fused.warps = c->warps ? c->warps : 4;
-    l->fused.chunks = c->chunks ? c->chunks : 2;
+    l->fused.warps = c->warps ? c->warps : SIMT_BASE_WARPS;
+    l->fused.chunks = c->chunks ? c->chunks : 2 * SIMT_BASE_UNITS;
+    l->fused.stages = c->stages ? c->stages : SIMT_BASE_STAGES;
     l->fused.blocks_per_sm = 1;
     l->fused.slices = 1;
     l->down.kernel = FBQ_KERNEL_DOWN;
@@ -187,8 +197,29 @@ static void make_picks(layer *l, const layer_case *c)
         l->options.down = &l->down;
         l->options.fused = &l->fused;
     }
+    l->options.k_known = c->k_known;
     l->options.resident = c->resident;
     l->options.seed = c->seed;
+}
+
+/* Shared memory as the case wants it. A case that cannot have what it asks for tests something
+ * else: it is refused. */
+static fbq_status make_shared_memory(layer *l, const layer_case *c, fbq_error *error)
+{
+    int least = (int)fbq__fused_least_bytes(&l->layout, &l->fused, c->m);
+    if (c->default_picks)
+        return FBQ_OK;
+    if (c->one_part) {
+        l->gpu.shared_block = least;
+        l->gpu.shared_sm = least + 1024;
+    }
+    if (fbq__fused_resident(&l->layout, &l->gpu, &l->fused, c->m) != !c->one_part) {
+        error->status = FBQ_ERR_SIZE;
+        snprintf(error->detail, sizeof error->detail, "k is %lld: x is no more than a part",
+                 (long long)c->k);
+        return FBQ_ERR_SIZE;
+    }
+    return FBQ_OK;
 }
 
 fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
@@ -207,6 +238,8 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     l->problem.m_max = (int)c->m;
     make_picks(l, c);
     status = fbq_layout_of(&l->problem.format, &l->problem.shape, &l->layout, error);
+    if (status == FBQ_OK)
+        status = make_shared_memory(l, c, error);
     if (status != FBQ_OK)
         return status;
     make_weights(l, c, &state);

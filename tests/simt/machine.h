@@ -82,6 +82,7 @@ std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at); // returns the
 
 // ---- Collectives: all 32 lanes, at the same place in the source ----
 float shuffle(float v, int lane, site at);
+bool one_lane(site at); // true in one of them, whichever
 std::uint32_t warp_max(std::uint32_t v, site at);
 void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 // Unsigned bytes times signed ones. A sum that leaves 32 bits wraps and is reported.

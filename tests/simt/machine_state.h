@@ -18,11 +18,11 @@ namespace simt
 {
 
 // Where all lanes of a warp, or all threads of a block, must come together.
-enum class meeting { warp_barrier, block_barrier, shuffle, maximum, mma, mma_s8 };
+enum class meeting { warp_barrier, block_barrier, shuffle, election, maximum, mma, mma_s8 };
 
 inline const char *meeting_name(meeting what)
 {
-    static const char *const names[] = {"warp barrier", "block barrier", "shuffle",
+    static const char *const names[] = {"warp barrier", "block barrier", "shuffle",     "election",
                                         "maximum",      "mma",           "mma of bytes"};
     return names[(int)what];
 }
@@ -97,6 +97,7 @@ struct thread {
     int wanted = 0;
     float c[4] = {};
     int sums[4] = {};
+    bool elected = false;
     std::uint32_t largest = 0;
     std::uint32_t a[4] = {}, b[2] = {};
 };

@@ -92,6 +92,24 @@ float shuffle(float v, int lane, site at)
     return me.received;
 }
 
+bool one_lane(site at)
+{
+    machine &m = *now_running;
+    thread &me = *m.self;
+    if (!m.arrive(meeting::election, at)) {
+        m.wait_at(at);
+        return me.elected;
+    }
+    block &b = *me.home;
+    unsigned first = (unsigned)me.index / 32 * 32, winner = (unsigned)(m.random() % 32);
+    for (unsigned l = 0; l < 32; l++) {
+        b.threads[first + l].elected = l == winner;
+    }
+    m.progress();
+    m.release_warp(b.warps[first / 32]);
+    return me.elected;
+}
+
 std::uint32_t warp_max(std::uint32_t v, site at)
 {
     machine &m = *now_running;

@@ -21,6 +21,7 @@ typedef struct fbq_simt_options {
     const fbq_gpu *gpu;    /* NULL: fbq_simt_gpu() */
     const fbq_pick *down;  /* NULL: the default pick for the GPU */
     const fbq_pick *fused; /* NULL: the default pick for the GPU */
+    int k_known;           /* not 0: a fused kernel for this K alone; 0: K at run time */
     int resident;          /* blocks that live at once, 1 or more; 0: one. More than the grid has
                             * means the whole grid */
     uint64_t seed;         /* decides the order of threads and blocks */
@@ -35,7 +36,9 @@ typedef struct fbq_simt_report {
 /* How many findings of a kind (a name of report.h) the report names, repeats included. */
 long fbq_simt_found(const fbq_simt_report *report, const char *kind);
 
-/* A GPU of few multiprocessors, so that blocks take several tiles each. */
+/* A GPU of few multiprocessors, so that blocks take several tiles each, and of more shared memory than
+ * any real one, so that x of every K stays there and a few default picks do. Its capability is one
+ * that has bulk copies; 80 in a copy of it takes the kernels that do without. */
 const fbq_gpu *fbq_simt_gpu(void);
 
 /* Bytes of scratch that a call with m rows wants under the given picks (options may be NULL). */

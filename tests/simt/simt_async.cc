@@ -52,14 +52,14 @@ void groups_in_order(void **)
     expect(clean, groups_shape(), [] {
         copy_async_commit();
         copy_async16(slot(0), origin(0));
-        copy_async8(slot(1), origin(1));
-        copy_async8(slot(1) + 8, origin(1) + 2);
+        copy_async16(slot(1), origin(1));
+        copy_async16(slot(2), origin(2));
         copy_async_commit();
         copy_async_commit();
         copy_async_wait_left<1>();
         assert_true(lds_f32(slot(0)) == origin(0)[0]);
         assert_true(lds_f32(slot(1) + 4) == origin(1)[1]);
-        assert_true(lds_f32(slot(1) + 8) == origin(1)[2]);
+        assert_true(lds_f32(slot(2) + 8) == origin(2)[2]);
     });
     // Shared after a barrier; a later stage is in flight all the while.
     expect(clean, groups_shape(), [] {
@@ -159,21 +159,23 @@ void groups_of_others(void **)
     });
 }
 
-void copies_of_8(void **)
+void copies_of_16(void **)
 {
     expect(kind::shared_alignment, groups_shape(), [] {
-        copy_async8(slot(0) + 4, origin(0));
+        copy_async16(slot(0) + 8, origin(0));
         copy_async_wait();
     });
     expect(kind::global_alignment, groups_shape(), [] {
-        copy_async8(slot(0), origin(0) + 1);
+        copy_async16(slot(0), origin(0) + 2);
         copy_async_wait();
     });
     // It ends where it should.
     expect(kind::shared_uninitialised, groups_shape(), [] {
-        copy_async8(slot(0), origin(0));
-        copy_async_wait();
-        lds_u32(slot(0) + 8);
+        if (thread_index() == 63) {
+            copy_async16(slot(0), origin(0));
+            copy_async_wait();
+            lds_u32(slot(0) + 16);
+        }
     });
 }
 
@@ -184,7 +186,7 @@ int main()
     const CMUnitTest tests[] = {
         cmocka_unit_test(groups_in_order),    cmocka_unit_test(groups_left_too_many),
         cmocka_unit_test(groups_uncommitted), cmocka_unit_test(groups_of_others),
-        cmocka_unit_test(copies_of_8),
+        cmocka_unit_test(copies_of_16),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

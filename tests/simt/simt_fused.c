@@ -1,19 +1,24 @@
 /* tests/simt/simt_fused.c: the unmodified kernels on the CPU, against the reference in double.
  *
+ *     simt_fused [CAPABILITY]     90: with bulk copies; 80: without; all tests under each by default
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "layer.h"
+#include "spread.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static const layer_case base = {.n = 40, .k = 200, .r = 0, .m = 1, .group = 64};
+static layer_case base = {.n = 40, .k = 200, .r = 0, .m = 1, .group = 64};
 static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
 
 static void check(const layer_case *c)
@@ -170,42 +175,55 @@ static void every_epilogue(void **state)
     }
 }
 
-/* Every pick that is compiled, with x of all passes in shared memory and with one pass at a time.
- */
+/* Every pick of the spread: more than one part a tile, several tiles a block, and the last part of
+ * the last warp ragged where K is not compiled in. */
 static void every_pick(void **state)
 {
-    static const int picks[][2] = {{1, 1}, {2, 4}, {3, 1}, {4, 2}, {16, 2}};
+    static const struct {
+        int group, zero, warps, units, stages, chunks;
+        bool resident, branch;
+    } picks[] = {
+#define ENTRY(...) {__VA_ARGS__},
+        SIMT_SPREAD(ENTRY)
+#undef ENTRY
+    };
     (void)state;
     for (size_t p = 0; p < COUNT(picks); p++) {
-        for (size_t g = 0; g < COUNT(groups); g++) {
-            for (int variant = 0; variant < 4; variant++) {
-                layer_case c = base;
-                c.n = 20;
-                c.k = p == 4 ? 2100 : 530;
-                c.group = groups[g];
-                c.zero = FBQ_ZERO_CODE;
-                c.warps = picks[p][0];
-                c.chunks = picks[p][1];
-                c.m = variant & 1 ? 7 : 1;
-                c.r = variant & 2 ? 33 : 0;
-                c.seed = p * 100 + g * 10 + (uint64_t)variant + 1;
-                check(&c);
-            }
+        for (int64_t m = 1; m <= 7; m += 6) {
+            const int64_t chunks = picks[p].chunks;
+            layer_case c = base;
+            c.n = 36;
+            c.sms = 1;
+            c.k = (2 * picks[p].warps * picks[p].units + 3) * 64 + 17;
+            if (chunks)
+                c.k = chunks * 64 - (chunks == 1 || chunks == 9 || chunks % 2 == 0 ? 0 : 20);
+            c.k_known = chunks > 0;
+            c.one_part = !picks[p].resident;
+            c.group = picks[p].group;
+            c.zero = (fbq_zero)picks[p].zero;
+            c.warps = picks[p].warps;
+            c.chunks = 2 * picks[p].units;
+            c.stages = picks[p].stages;
+            c.m = m;
+            c.r = picks[p].branch == (m == 1) ? 33 : 0;
+            c.seed = p * 10 + (uint64_t)m;
+            c.data_seed = p;
+            check(&c);
         }
     }
 }
 
-/* Shared memory for one pass of x only. */
-static void one_pass_at_a_time(void **state)
+/* Shared memory for one part of x only. */
+static void one_part_at_a_time(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 8; variant++) {
         layer_case c = base;
-        c.k = 2000;
+        c.k = variant & 4 ? 1983 : 2000;
         c.m = variant & 1 ? 8 : 1;
         c.r = variant & 2 ? 16 : 0;
-        /* what the areas of partial results, t and one pass take, and little more */
-        c.shared = c.m == 1 ? 5 * 1024 : 17 * 1024;
+        c.one_part = 1;
+        c.sms = 1;
         check(&c);
     }
 }
@@ -227,6 +245,7 @@ static void same_bits_in_any_order(void **state)
             layer_result again;
             c.seed = seed;
             c.resident = (int)seed - 1;
+            c.capability = seed % 2 ? 80 : 90; /* nor does the way of copying */
             int right = layer_run(&c, &again);
             if (!right)
                 layer_print(&again);
@@ -283,6 +302,28 @@ static void any_x(void **state)
     }
 }
 
+/* A number that is massive or none at all, in every part of K. */
+static void any_place(void **state)
+{
+    static const int64_t sizes[] = {30, 64, 300, 576, 1500};
+    (void)state;
+    for (int kind = LAYER_X_MASSIVE; kind <= LAYER_X_NAN; kind++) {
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            for (int variant = 0; variant < 4; variant++) {
+                layer_case c = base;
+                c.x = (layer_x)kind;
+                c.k = sizes[i];
+                c.zero = (fbq_zero)(i % 3);
+                c.m = variant & 1 ? 3 : 1;
+                c.r = variant & 2 ? 20 : 0;
+                c.y_type = FBQ_F32;
+                c.data_seed = i;
+                check(&c);
+            }
+        }
+    }
+}
+
 /* Bad calls get their status and a detail, before any thread runs. */
 static void refused(void **state)
 {
@@ -301,7 +342,7 @@ static void refused(void **state)
     assert_int_equal(fbq_simt_linear(NULL, NULL, NULL), FBQ_ERR_NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),
@@ -313,11 +354,23 @@ int main(void)
         cmocka_unit_test(any_alignment),
         cmocka_unit_test(every_epilogue),
         cmocka_unit_test(every_pick),
-        cmocka_unit_test(one_pass_at_a_time),
+        cmocka_unit_test(one_part_at_a_time),
         cmocka_unit_test(same_bits_in_any_order),
         cmocka_unit_test(exact_bits),
         cmocka_unit_test(any_x),
+        cmocka_unit_test(any_place),
         cmocka_unit_test(refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const int capabilities[] = {80, 90};
+    int failed = 0, run = 0;
+    for (size_t i = 0; i < COUNT(capabilities); i++) {
+        base.capability = capabilities[i];
+        if (argc < 2 || atoi(argv[1]) == base.capability) {
+            failed += cmocka_run_group_tests(tests, NULL, NULL);
+            run++;
+        }
+    }
+    if (!run)
+        fprintf(stderr, "usage: simt_fused [80|90]\n");
+    return failed || !run;
 }

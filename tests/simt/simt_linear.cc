@@ -27,23 +27,45 @@ fbq_status fail(fbq_error *error, fbq_status status, const char *text)
     return status;
 }
 
+template <int Bulk>
 simt::fused_body find_fused(int group, const simt::variant &v)
 {
     switch (group) {
 #ifndef SIMT_ONE_GROUP
     case FBQ_GROUP_ROW:
-        return simt::find_fused<0>(v);
+        return simt::find_fused<0, Bulk>(v);
     case 32:
-        return simt::find_fused<32>(v);
+        return simt::find_fused<32, Bulk>(v);
     case 128:
-        return simt::find_fused<128>(v);
+        return simt::find_fused<128, Bulk>(v);
     case 256:
-        return simt::find_fused<256>(v);
+        return simt::find_fused<256, Bulk>(v);
 #endif
     case 64:
-        return simt::find_fused<64>(v);
+        return simt::find_fused<64, Bulk>(v);
     }
     return nullptr;
+}
+
+simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
+{
+    // As fbq_prepare does: a layer with ranks has the branch compiled in, used or not.
+    const simt::variant v = {(int)f.problem.format.zero,
+                             fbq__columns(f.problem.m_max),
+                             f.layout.rank_tiles > 0,
+                             k_known ? (int)f.layout.chunks : 0,
+                             f.resident != 0,
+                             f.fused.warps,
+                             (int)fbq__part_units(&f.fused),
+                             f.fused.stages};
+    if (f.gpu.capability >= 90) {
+        return find_fused<1>(f.problem.format.group, v);
+    }
+#ifdef SIMT_DEFAULTS
+    return nullptr;
+#else
+    return find_fused<0>(f.problem.format.group, v);
+#endif
 }
 
 fbq_status pick_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
@@ -82,6 +104,9 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int
     }
     if (status == FBQ_OK) {
         status = pick_of(problem, &f->gpu, FBQ_KERNEL_FUSED, options->fused, &f->fused, error);
+    }
+    if (status == FBQ_OK) {
+        fbq__fix(f);
     }
     return status;
 }
@@ -193,19 +218,17 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
         return status;
     }
 
-    int columns = fbq__columns(call->m);
-    // As fbq_prepare does: a layer with ranks has the branch compiled in, used or not.
-    simt::variant v = {(int)problem->format.zero, columns, f.layout.rank_tiles > 0, f.fused.warps,
-                       f.fused.chunks};
-    simt::fused_body fused_body = find_fused(problem->format.group, v);
-    simt::down_body down_body = simt::find_down(columns, f.down.warps, f.down.chunks);
+    simt::fused_body fused_body = find_fused(f, options.k_known != 0);
+    simt::down_body down_body =
+        simt::find_down(fbq__columns(call->m), f.down.warps, f.down.chunks);
     if ((!fused_body && !only_down) || (!down_body && call->down)) {
         char text[256], pick[128];
         fbq_pick_print(fused_body || only_down ? &f.down : &f.fused, pick, sizeof pick);
         std::snprintf(text, sizeof text,
-                      "pick %s for group %d, zero kind %d is not compiled for the CPU: add it to "
-                      "tests/simt/kernels.cc",
-                      pick, problem->format.group, (int)problem->format.zero);
+                      "pick %s for group %d, zero kind %d, capability %d, resident %d is not "
+                      "compiled for the CPU: add it to tests/simt/kernels.cc",
+                      pick, problem->format.group, (int)problem->format.zero, f.gpu.capability,
+                      f.resident);
         return fail(error, FBQ_ERR_UNSUPPORTED, text);
     }
 
@@ -245,7 +268,7 @@ extern "C" {
 
 const fbq_gpu *fbq_simt_gpu(void)
 {
-    static const fbq_gpu gpu = {"simulated", 80, 4, 163 * 1024, 164 * 1024, 65536};
+    static const fbq_gpu gpu = {"simulated", 90, 4, 16 << 20, 17 << 20, 65536};
     return &gpu;
 }
 

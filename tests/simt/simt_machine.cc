@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "expect.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -80,7 +81,7 @@ void warp_barrier()
 void no_barrier() {}
 void collective()
 {
-    shuffle_f32(0, 0);
+    shuffle_xor_f32(0, 1);
 }
 
 void shared_race(void **)
@@ -195,7 +196,7 @@ void exited(void **)
     });
     expect(kind::exited, shape(1, 64, 0), [] {
         if (thread_index() != 0) {
-            shuffle_f32(1, 0);
+            shuffle_xor_f32(1, 1);
         }
     });
 }
@@ -203,7 +204,7 @@ void exited(void **)
 void bad_lane(void **)
 {
     expect(kind::bad_lane, shape(1, 32, 0), [] { shuffle_xor_f32(1, 32); });
-    expect(kind::bad_lane, shape(1, 32, 0), [] { shuffle_f32(1, -1); });
+    expect(kind::bad_lane, shape(1, 32, 0), [] { shuffle_xor_f32(1, -64); });
 }
 
 void shuffles(void **)
@@ -212,13 +213,40 @@ void shuffles(void **)
     expect(clean, shape(1, 64, 0), [&] {
         int t = thread_index();
         float v = shuffle_xor_f32((float)t, 5);
-        v = add(v, mul(100, shuffle_f32((float)t, (t + 1) % 32)));
+        v = add(v, mul(100, shuffle_xor_f32((float)t, 24)));
         got[(unsigned)t] = v;
     });
     for (int t = 0; t < 64; t++) {
-        int base = t / 32 * 32;
-        assert_true(got[(unsigned)t] == (float)((t ^ 5) + 100 * (base + (t + 1) % 32)));
+        assert_true(got[(unsigned)t] == (float)((t ^ 5) + 100 * (t ^ 24)));
     }
+}
+
+void election(void **)
+{
+    bool lanes[32] = {};
+    expect(clean, shape(1, 96, 0), [&] {
+        static int chosen[3];
+        int t = thread_index();
+        assert_int_equal(warp_index(), t / 32);
+        chosen[t / 32] = 0;
+        sync_block();
+        bool me = one_lane(t % 32);
+        if (me) {
+            chosen[t / 32]++;
+            lanes[t % 32] = true;
+        }
+        sync_block();
+        assert_int_equal(chosen[t / 32], 1);
+    });
+    // Kernels must not rely on which it is.
+    assert_true(std::count(lanes, lanes + 32, true) > 16);
+    expect(kind::divergence, shape(1, 32, 0), [] {
+        if (thread_index() < 16) {
+            one_lane(thread_index());
+        } else {
+            sync_warp();
+        }
+    });
 }
 
 // The fragments' places, against a plain product of random small integers.
@@ -739,7 +767,7 @@ int main()
         cmocka_unit_test(divergence),
         cmocka_unit_test(exited),
         cmocka_unit_test(bad_lane),
-        cmocka_unit_test(shuffles),
+        cmocka_unit_test(shuffles), cmocka_unit_test(election),
         cmocka_unit_test(mma),
         cmocka_unit_test(copies),
         cmocka_unit_test(copies_read_late),

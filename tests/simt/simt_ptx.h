@@ -12,12 +12,23 @@
 
 namespace fbq
 {
+inline namespace FBQ_NAMESPACE
+{
 
 // ---- Where am I ----
 
 FBQ_DEVICE int thread_index()
 {
     return simt::thread_index();
+}
+FBQ_DEVICE int warp_index()
+{
+    return simt::thread_index() / 32;
+}
+// Another lane each time, and all must come, on any GPU: kernels may rely on no more.
+FBQ_DEVICE bool one_lane(int, simt::site at = SIMT_HERE)
+{
+    return simt::one_lane(at);
 }
 FBQ_DEVICE int block_threads()
 {
@@ -75,6 +86,10 @@ FBQ_DEVICE void sts_f32x2(saddr a, float x, float y, simt::site at = SIMT_HERE)
     simt::shared_store(a, v, 8, at);
 }
 FBQ_DEVICE void sts_u32x4(saddr a, u32x4 v, simt::site at = SIMT_HERE)
+{
+    simt::shared_store(a, &v, 16, at);
+}
+FBQ_DEVICE void sts_f32x4(saddr a, f32x4 v, simt::site at = SIMT_HERE)
 {
     simt::shared_store(a, &v, 16, at);
 }
@@ -136,10 +151,6 @@ FBQ_DEVICE f32x4 lds_f32x4(saddr a, simt::site at = SIMT_HERE)
 FBQ_DEVICE void copy_async16(saddr to, const void *from, simt::site at = SIMT_HERE)
 {
     simt::copy_async(to, from, 16, at);
-}
-FBQ_DEVICE void copy_async8(saddr to, const void *from, simt::site at = SIMT_HERE)
-{
-    simt::copy_async(to, from, 8, at);
 }
 FBQ_DEVICE void copy_async_commit(simt::site at = SIMT_HERE)
 {
@@ -245,10 +256,6 @@ FBQ_DEVICE float shuffle_xor_f32(float v, int mask, simt::site at = SIMT_HERE)
 {
     return simt::shuffle(v, (simt::thread_index() & 31) ^ mask, at);
 }
-FBQ_DEVICE float shuffle_f32(float v, int lane, simt::site at = SIMT_HERE)
-{
-    return simt::shuffle(v, lane, at);
-}
 FBQ_DEVICE u32 warp_max_u32(u32 v, simt::site at = SIMT_HERE)
 {
     return simt::warp_max(v, at);
@@ -276,10 +283,6 @@ FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
         v |= (u32)(bytes >> (8 * (SELECT >> (4 * i) & 7u)) & 0xffu) << (8 * i);
     }
     return v;
-}
-FBQ_DEVICE u32 rotate_byte(u32 w)
-{
-    return w >> 8 | w << 24;
 }
 FBQ_DEVICE u32 bits_of(float v)
 {
@@ -356,6 +359,7 @@ FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 
     simt::mma_s8(c, a, b, at);
 }
 
+} // namespace FBQ_NAMESPACE
 } // namespace fbq
 
 #endif

@@ -24,7 +24,9 @@
 
 // Names carry the version (version.h), so that two libraries with different fbq inside share a
 // process.
+#ifndef FBQ_NAMESPACE
 #define FBQ_NAMESPACE v0_1
+#endif
 
 // Weights travel by bulk copies where the target has them, else by copies of 16 bytes a lane.
 #ifndef FBQ_BULK_COPIES

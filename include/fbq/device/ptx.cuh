@@ -186,10 +186,6 @@ FBQ_DEVICE void copy_async16(saddr to, const void *from)
     asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from)
                  : "memory");
 }
-FBQ_DEVICE void copy_async8(saddr to, const void *from)
-{
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
-}
 // This thread's copies since its last commit become a group.
 FBQ_DEVICE void copy_async_commit()
 {
@@ -352,10 +348,6 @@ FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 {
     return __shfl_xor_sync(0xffffffffu, v, mask);
 }
-FBQ_DEVICE float shuffle_f32(float v, int lane)
-{
-    return __shfl_sync(0xffffffffu, v, lane);
-}
 FBQ_DEVICE u32 warp_max_u32(u32 v)
 {
     u32 largest;
@@ -389,13 +381,6 @@ FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
     static_assert((SELECT & ~0x7777u) == 0, "four digits of 0 to 7");
     u32 v;
     asm("prmt.b32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "n"(SELECT));
-    return v;
-}
-// w rotated right by one byte.
-FBQ_DEVICE u32 rotate_byte(u32 w)
-{
-    u32 v;
-    asm("prmt.b32 %0, %1, %1, 0x0321;" : "=r"(v) : "r"(w));
     return v;
 }
 FBQ_DEVICE u32 bits_of(float v)
