@@ -53,7 +53,8 @@ static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, in
 
 /* What was compiled, so that a kernel is compiled once, however many problems ask for it. */
 typedef struct compiled {
-    int kernel, group, zero, branch, columns, warps, chunks;
+    int kernel, group, zero, branch, columns, warps, chunks, stages;
+    int k_chunks, resident; /* fused has K compiled in, and whether x stays in shared memory */
 } compiled;
 
 static struct {
@@ -77,38 +78,57 @@ static const char *wrong_with(const cubin_resources *r, const fbq_problem *p, co
     if (r->registers > 255 || r->registers < 16)
         return "has no believable number of registers";
     if (pick->kernel == FBQ_KERNEL_FUSED &&
-        (int)r->registers > fbq__fused_registers(p->format.group, pick->chunks))
+        (int)r->registers > fbq__fused_registers(p->m_max))
         return "has more registers than the predicate expects";
     return NULL;
 }
 
-/* Compile a pick unless that was done; returns its registers. */
-static uint32_t take(const fbq_problem *p, fbq_kernel kernel)
+/* What fbq_compile compiles in for a pick. */
+static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
+{
+    const int fused = pick->kernel == FBQ_KERNEL_FUSED;
+    compiled what = {(int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps, pick->chunks,
+                     0, 0, 0};
+    fbq__fixed f;
+    memset(&f, 0, sizeof f);
+    if (!fused)
+        return what;
+    f.problem = *p;
+    f.gpu = *gpu;
+    f.fused = *pick;
+    assert_int_equal(fbq_layout_of(&p->format, &p->shape, &f.layout, NULL), FBQ_OK);
+    fbq__fix(&f);
+    what.group = p->format.group;
+    what.zero = (int)p->format.zero;
+    what.branch = p->shape.segment[0].r > 0;
+    what.stages = pick->stages;
+    what.k_chunks = (int)f.layout.chunks;
+    what.resident = f.resident;
+    return what;
+}
+
+/* Compile a pick, the default for NULL, unless that was done; returns its registers. */
+static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *given)
 {
     static const char *const names[] = {"fbq_down", "fbq_fused"};
-    const int fused = kernel == FBQ_KERNEL_FUSED;
     fbq_pick pick;
     fbq_error error;
     void *image;
     size_t bytes;
     char text[128];
     const char *wrong;
-    if (fbq_pick_default(p, gpu, kernel, &pick, &error) != FBQ_OK)
+    if (given)
+        pick = *given;
+    else if (fbq_pick_default(p, gpu, kernel, &pick, &error) != FBQ_OK)
         fail_msg("%s", error.detail);
-    const compiled what = {(int)kernel,
-                           fused ? p->format.group : 0,
-                           fused ? (int)p->format.zero : 0,
-                           fused ? p->shape.segment[0].r > 0 : 0,
-                           p->m_max > 1 ? 8 : 1,
-                           pick.warps,
-                           pick.chunks};
+    const compiled what = compiled_of(p, &pick);
     for (int i = 0; i < all.count; i++)
         if (!memcmp(&all.what[i], &what, sizeof what))
             return all.resources[i].registers;
     assert_true(all.count < 256);
     cubin_resources *r = &all.resources[all.count];
     const double start = seconds();
-    if (fbq_compile(p, &pick, gpu->capability, 0, NULL, &image, &bytes, &error) != FBQ_OK)
+    if (fbq_compile(p, gpu, &pick, 0, NULL, &image, &bytes, &error) != FBQ_OK)
         fail_msg("%s", error.detail);
     all.time += seconds() - start;
     if (!cubin_read(image, bytes, names[kernel], r))
@@ -121,9 +141,10 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel)
     wrong = wrong_with(r, p, &pick);
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
-        printf("sm_%d group %d zero %s branch %d m %d %s: %u registers, %u bytes of stack, %llu of "
+        printf("sm_%d group %d zero %s branch %d m %d k %lld %s: %u registers, %u bytes of stack, %llu of "
                "local memory: %s\n",
-               gpu->capability, what.group, zero_names[what.zero], what.branch, p->m_max, text,
+               gpu->capability, what.group, zero_names[what.zero], what.branch, p->m_max,
+               (long long)p->shape.k, text,
                r->registers, r->stack, (unsigned long long)r->local, wrong);
         all.failed++;
     }
@@ -142,7 +163,7 @@ static void test_defaults(void **state)
             for (int i = 0; i < 4; i++) {
                 fbq_problem p =
                     problem_of(groups[g], (fbq_zero)zero, 4096, i & 1 ? 128 : 0, i & 2 ? 8 : 1);
-                registers[i] = take(&p, FBQ_KERNEL_FUSED);
+                registers[i] = take(&p, FBQ_KERNEL_FUSED, NULL);
             }
             printf("       %5d  %-12s %11u %6u %7u %6u\n", groups[g], zero_names[zero],
                    registers[0], registers[1], registers[2], registers[3]);
@@ -151,8 +172,8 @@ static void test_defaults(void **state)
     for (size_t k = 0; k < sizeof ks / sizeof ks[0]; k++)
         for (int m = 1; m <= 8; m += 7) {
             fbq_problem p = problem_of(128, FBQ_ZERO_F16, ks[k], 128, m);
-            take(&p, FBQ_KERNEL_FUSED);
-            take(&p, FBQ_KERNEL_DOWN);
+            take(&p, FBQ_KERNEL_FUSED, NULL);
+            take(&p, FBQ_KERNEL_DOWN, NULL);
         }
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
@@ -202,7 +223,7 @@ static void test_reader_sees_spills(void **state)
     fbq__nvrtc nvrtc;
     fbq_error error;
     const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 0, 1);
-    const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 4, 1, 1};
+    const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 4, 1, 1, 2};
     (void)state;
     if (fbq__nvrtc_open(NULL, &nvrtc, &error) != FBQ_OK)
         fail_msg("%s", error.detail);
@@ -258,7 +279,7 @@ static void test_ptx(void **state)
             size_t bytes;
             gpu = &nominal_gpus[0];
             assert_int_equal(fbq_pick_default(&p, gpu, (fbq_kernel)kernel, &pick, NULL), FBQ_OK);
-            if (fbq_compile(&p, &pick, 80, 1, NULL, &image, &bytes, &error) != FBQ_OK)
+            if (fbq_compile(&p, gpu, &pick, 1, NULL, &image, &bytes, &error) != FBQ_OK)
                 fail_msg("%s", error.detail);
             const char *ptx = image;
             assert_int_equal(ptx[bytes - 1], 0);

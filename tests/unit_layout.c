@@ -423,13 +423,13 @@ static void test_places_are_stable(void **state)
 }
 
 /* 4 bits, as the kernels read them: lane 4 g + t of a warp loads the 16 bytes at chunk * 512 +
- * lane * 16, four words j = 0 .. 3. A word holds the codes of one tensor-core step: rows g and
- * g + 8, four k each. */
+ * lane * 16, four words j = 0 .. 3. A word holds the codes of one tensor-core step: row g in the low
+ * nibbles, row g + 8 in the high ones, four k each. */
 static void test_documented_4_bits(void **state)
 {
     static const int first_bit[2][2][2] = {/* [odd][high][below] */
-                                           {{2, 10}, {6, 14}},
-                                           {{18, 26}, {22, 30}}};
+                                           {{0, 4}, {8, 12}},
+                                           {{16, 20}, {24, 28}}};
     fbq_layout l = layout_of(format_of(4, 128, FBQ_ZERO_F16), fbq_shape_of(16, 64 * 5, 0));
     (void)state;
     for (int chunk = 0; chunk < 5; chunk++)
@@ -444,29 +444,34 @@ static void test_documented_4_bits(void **state)
                         const int from = first_bit[low & 1][low >> 1][below];
                         int64_t bit[4];
                         fbq_code_position(&l, row, k, bit, NULL);
-                        for (int b = 0; b < 4; b++) /* the last field wraps round the word */
-                            assert_int_equal(bit[b], word + (from + b) % 32);
+                        for (int b = 0; b < 4; b++)
+                            assert_int_equal(bit[b], word + from + b);
                     }
 }
 
-/* What unpack.cuh does to a word, in integers: after a mask, and for the other rows a rotation by a
- * byte, a code stands at bit 2 or 6 of a half. */
-static void test_unpacked_by_mask_and_rotation(void **state)
+/* What unpack.cuh does to a word, in integers. For fp16: after a shift that both rows share, a mask
+ * leaves a code at bit 2 of a half (rows 0 to 7) or at bit 6 (rows 8 to 15). For bytes: a mask alone
+ * leaves q or 16 q. */
+static void test_unpacked_by_mask_and_shift(void **state)
 {
+    static const uint32_t half_mask[2] = {0x003c, 0x03c0}, byte_mask[2] = {0x0f, 0xf0};
     fbq_layout l = layout_of(format_of(4, 128, FBQ_ZERO_F16), fbq_shape_of(16, 64, 0));
     (void)state;
     for (int row = 0; row < 16; row++)
         for (int64_t k = 0; k < 64; k++)
             for (uint32_t q = 0; q < 16; q++) {
+                const int below = row >= 8, odd = k & 1, high = k >> 1 & 1;
                 int64_t bit[4];
-                uint32_t word = 0, half;
+                uint32_t word = 0, half, byte;
                 fbq_code_position(&l, row, k, bit, NULL);
                 for (int b = 0; b < 4; b++)
                     word |= (q >> b & 1u) << (bit[b] & 31);
-                if (row >= 8)
-                    word = word >> 8 | word << 24;
-                half = k & 1 ? word >> 16 : word & 0xffff;
-                assert_int_equal(half, q << (k & 2 ? 6 : 2));
+                half = (high ? word >> 6 : word << 2) >> 16 * odd;
+                assert_int_equal(half & half_mask[below], q << (below ? 6 : 2));
+                assert_int_equal(half & half_mask[!below], 0);
+                byte = word >> 8 * (2 * odd + high);
+                assert_int_equal(byte & byte_mask[below], q << (below ? 4 : 0));
+                assert_int_equal(byte & byte_mask[!below], 0);
             }
 }
 
@@ -481,6 +486,6 @@ int main(void)
                                        cmocka_unit_test(test_codes_fill_their_bytes),
                                        cmocka_unit_test(test_places_are_stable),
                                        cmocka_unit_test(test_documented_4_bits),
-                                       cmocka_unit_test(test_unpacked_by_mask_and_rotation)};
+                                       cmocka_unit_test(test_unpacked_by_mask_and_shift)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,10 +77,11 @@ static const fbq_problem problem = {
 
 static fbq_status compile_for(int capability, fbq_error *error)
 {
-    const fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 1, 1, 1};
+    const fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1};
+    const fbq_gpu gpu = {"a GPU", capability, 132, 232448, 233472, 65536};
     void *image;
     size_t bytes;
-    fbq_status status = fbq_compile(&problem, &pick, capability, 0, NULL, &image, &bytes, error);
+    fbq_status status = fbq_compile(&problem, &gpu, &pick, 0, NULL, &image, &bytes, error);
     if (status == FBQ_OK)
         fbq_free(image);
     return status;

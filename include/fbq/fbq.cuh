@@ -150,11 +150,11 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
                 Pick::stages};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
-        fbq__fix(f);
-    if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->fused, nullptr);
+    if (s == FBQ_OK)
+        fbq__fix(f);
     return s;
 }
 

@@ -98,11 +98,12 @@ static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick
            fbq__ring_bytes(l, pick);
 }
 
-/* Fewest bytes a block gets by with: x of one step at a time. */
+/* Fewest bytes a block gets by with: x of one step at a time, or all of x where that is less. */
 static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__fused_fixed_bytes(l, pick, m) +
-           pick->warps * fbq__part_units(pick) * fbq__unit_bytes(l, m) + 127;
+    int64_t all = fbq__units(l), step = pick->warps * fbq__part_units(pick);
+    return fbq__fused_fixed_bytes(l, pick, m) + (step < all ? step : all) * fbq__unit_bytes(l, m) +
+           127;
 }
 
 /* What a block may take so that pick->blocks_per_sm of them fit; the driver keeps 1 KB a block. */

@@ -225,7 +225,8 @@ fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq
     f.problem = *problem;
     f.gpu = *gpu;
     f.down = f.fused = *pick;
-    fbq__fix(&f);
+    if (pick->kernel == FBQ_KERNEL_FUSED) /* a pick for down need not set all that fused has */
+        fbq__fix(&f);
     FBQ__TRY(fbq__nvrtc_open(nvrtc_library, &n, error));
     fbq__program_source(&f, &pick->kernel, 1, source, sizeof source);
     status = fbq__nvrtc_build(&n, source, gpu->capability, ptx, image, bytes, error);
