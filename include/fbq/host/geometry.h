@@ -172,7 +172,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
     int64_t unit_bytes = fbq__unit_bytes(l, call->m);
-    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
+    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick), least;
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -209,6 +209,11 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
     launch->shared_bytes = (unsigned)(args->smem_ring + fbq__ring_bytes(l, pick));
+    /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
+     * multiprocessors longer than others, two would meet on one and leave another without. */
+    least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;
+    if (launch->shared_bytes < least && least <= fbq__fused_most_bytes(&f->gpu, pick))
+        launch->shared_bytes = (unsigned)least;
 }
 
 /* ---- The call's own checks: a launch returns a status only ---- */
