@@ -80,7 +80,7 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 
     // x first, since it would wait behind the weights; then weights, which travel while x is taken
     // in and t is waited for. Neither is written by the kernel before this one: that is down of the
-    // same call, which started after everything before it had ended.
+    // same call, which let this one start only after everything before it had ended.
     if (C::resident)
         fetch_x<C>(args, slice, share.first, share.end - share.first, lane);
     copy_async_commit();
@@ -96,17 +96,18 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
         prepare_x<C>(args, slice, share.end - share.first, lane);
     sync_warp();
 
-    // Where a tile is one part, the first waits for its branch until the second has been multiplied:
-    // t arrives about then.
-    constexpr bool defers = C::branch && C::chunks > 0 && parts_of_k<C>() == 1;
-    float first[4] = {0, 0, 0, 0};
     int turn = 0;
     FBQ_NO_UNROLL
     for (int tile = block_index_x(); tile < args.tiles; tile += grid_blocks_x(), turn++) {
+        const bool last = tile + grid_blocks_x() >= args.tiles;
         float y[4] = {0, 0, 0, 0};
         saddr x = slice;
+        // The next layer's down may come and wait beside this. Earlier it would hold up blocks of
+        // this kernel.
+        if (C::columns > 1 && last)
+            let_dependents_start();
         FBQ_NO_UNROLL
-        for (int part = 0;; part++) {
+        for (int part = 0; part < parts_of_k<C>(args); part++) {
             const Part p = part_of<C>(share, part);
             if (!C::resident) {
                 fetch_x<C>(args, slice, p.first, p.count, lane);
@@ -117,45 +118,27 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
             }
             ring_wait<C>(ring);
             multiply<C>(y, args, p, ring.stage, x, lane);
-            if (part == parts_of_k<C>(args) - 1)
-                break;
             if (C::resident)
                 x += (u32)(C::part_units * args.unit_bytes);
+            if (C::branch && part == parts_of_k<C>(args) - 1) {
+                if (turn == 0) {
+                    wait_for_producer();
+                    stage_t<C>(args, area_t, warp, lane);
+                    sync_warp();
+                }
+                if (C::columns == 1)
+                    limbs_finish(y);
+                add_branch<C>(y, args, area_t, ring.stage + (u32)C::stage_up, warp, lane);
+            }
             sync_warp(); // all lanes have read the stage
             fetch_step<C>(args, ring.stage, ahead, share, warp, lane);
             ring_advance<C>(args, ring);
         }
-        if (C::columns == 1)
+        if (C::columns == 1 && !C::branch)
             limbs_finish(y);
-        if (defers && turn == 0 && tile + grid_blocks_x() < args.tiles) {
-            FBQ_UNROLL
-            for (int i = 0; i < 4; i++)
-                first[i] = y[i];
-            if (!FBQ_BULK_COPIES)
-                copy_async_commit(); // in place of the step that is fetched later
-            ring_advance<C>(args, ring);
-            continue;
-        }
-        const bool both = defers && turn == 1;
-        if (C::branch && (turn == 0 || both)) {
-            wait_for_producer();
-            stage_t<C>(args, area_t, warp, lane);
-            sync_warp();
-        }
-        FBQ_NO_UNROLL
-        for (int back = both ? 1 : 0; back >= 0; back--) {
-            const saddr stage = back ? ring.first : ring.stage;
-            float v[4];
-            FBQ_UNROLL
-            for (int i = 0; i < 4; i++)
-                v[i] = back ? first[i] : y[i];
-            if (C::branch)
-                add_branch<C>(v, args, area_t, stage + (u32)C::stage_up, warp, lane);
-            sync_warp(); // all lanes have read the stage
-            fetch_step<C>(args, stage, ahead, share, warp, lane);
-            finish_tile<C>(args, area, v, tile - back * grid_blocks_x(), turn - back, warp, lane);
-        }
-        ring_advance<C>(args, ring);
+        if (C::columns == 1 && last)
+            let_dependents_start();
+        finish_tile<C>(args, area, y, tile, turn, warp, lane);
     }
 }
 
