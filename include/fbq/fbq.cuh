@@ -125,9 +125,9 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
     if (call.down) {
         fbq_down_args args;
         fbq__down_launch(&f, &call, &args, &l);
-        fbq_status s = launch(down, args, l, f.gpu.shared_block, false, stream);
+        fbq_status s = can_overlap(fused, &overlaps);
         if (s == FBQ_OK)
-            s = can_overlap(fused, &overlaps);
+            s = launch(down, args, l, f.gpu.shared_block, overlaps, stream);
         if (s != FBQ_OK)
             return s;
     }

@@ -10,6 +10,7 @@
 typedef struct fbq_down_args {
     const void *x;      // m x k words
     const void *blocks; // A behind its header
+    const void *records; // weights behind their header
     float *t;           // slices x m x (rank_tiles * 16)
     long long x_stride; // words
     int m;
@@ -17,7 +18,8 @@ typedef struct fbq_down_args {
     int chunks;           // of 64 k
     int chunks_per_slice; // the last slice may have fewer
     int rank_tiles;
-    int x_vectors; // x rows begin on 16 bytes
+    int x_vectors;   // x rows begin on 16 bytes
+    int ahead_bytes; // of the weights that each warp prefetches into L2
 } fbq_down_args;
 
 // fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number of blocks up to tiles.

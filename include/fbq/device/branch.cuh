@@ -15,8 +15,8 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}; the power of two
-// of each column.
+// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}, or for one row of
+// x 8 bytes a lane, high in even columns and low in odd ones; the power of two of each column.
 constexpr int branch_step_bytes = 512 + 8 * 4;
 
 FBQ_DEVICE float larger_magnitude(float a, float b)
@@ -82,7 +82,10 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int la
         f32x2_of_f16x2(b.y, low, high);
         b.w = f16x2_of_f32(sub(z, low), sub(w, high));
         const saddr at = area + (u32)(step * branch_step_bytes);
-        sts_u32x4(at + (u32)lane * 16, b);
+        if (C::columns == 1)
+            sts_u32x2(at + (u32)lane * 8, g & 1 ? b.z : b.x, g & 1 ? b.w : b.y);
+        else
+            sts_u32x4(at + (u32)lane * 16, b);
         if (t == 0)
             sts_f32(at + 512 + (u32)g * 4, up);
     }
@@ -97,17 +100,24 @@ FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area
     FBQ_NO_UNROLL
     for (int step = warp; step < args.rank_tiles; step += C::warps, up += 512) {
         const saddr at = area + (u32)(step * branch_step_bytes);
-        const u32x4 b = lds_u32x4(up + (u32)lane * 16), v = lds_u32x4(at + (u32)lane * 16);
+        const u32x4 b = lds_u32x4(up + (u32)lane * 16);
         float c[4] = {0, 0, 0, 0}, even, odd;
+        if (C::columns == 1) {
+            const u32x2 v = lds_u32x2(at + (u32)lane * 8);
+            mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
+            even = lds_f32(at + 512);
+            y[0] = fma(even, add(c[0], c[1]), y[0]);
+            y[2] = fma(even, add(c[2], c[3]), y[2]);
+            continue;
+        }
+        const u32x4 v = lds_u32x4(at + (u32)lane * 16);
         mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
         mma_f16(c, b.x, b.y, b.z, b.w, v.z, v.w);
         lds_f32x2(at + 512 + (u32)t * 8, even, odd);
         y[0] = fma(even, c[0], y[0]);
         y[2] = fma(even, c[2], y[2]);
-        if (C::columns > 1) {
-            y[1] = fma(odd, c[1], y[1]);
-            y[3] = fma(odd, c[3], y[3]);
-        }
+        y[1] = fma(odd, c[1], y[1]);
+        y[3] = fma(odd, c[3], y[3]);
     }
 }
 

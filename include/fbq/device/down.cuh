@@ -35,6 +35,16 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     const i64 x_row = (i64)column * args.x_stride;
     const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * 2048;
 
+    // A and the weights that fused begins with come nearer while the kernel before this one ends. A
+    // prefetch cannot read what is stale later, so nothing is asked of that kernel.
+    for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks)
+        prefetch_l2(blocks + (i64)first * 2048, min_int(C::chunks, end - first) * 2048, lane);
+    if (args.ahead_bytes)
+        prefetch_l2((const u8 *)args.records +
+                        (i64)((slice * args.rank_tiles + rank_tile) * C::warps + warp) *
+                            args.ahead_bytes,
+                    args.ahead_bytes, lane);
+    wait_for_producer();
     let_dependents_start();
     float c[4] = {0, 0, 0, 0};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {

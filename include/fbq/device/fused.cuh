@@ -80,7 +80,7 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 
     // x first, since it would wait behind the weights; then weights, which travel while x is taken
     // in and t is waited for. Neither is written by the kernel before this one: that is down of the
-    // same call, which started after everything before it had ended.
+    // same call, which let this one start only after everything before it had ended.
     if (C::resident)
         fetch_x<C>(args, slice, share.first, share.end - share.first, lane);
     copy_async_commit();
@@ -99,8 +99,13 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
     int turn = 0;
     FBQ_NO_UNROLL
     for (int tile = block_index_x(); tile < args.tiles; tile += grid_blocks_x(), turn++) {
+        const bool last = tile + grid_blocks_x() >= args.tiles;
         float y[4] = {0, 0, 0, 0};
         saddr x = slice;
+        // The next layer's down may come and wait beside this. Earlier it would hold up blocks of
+        // this kernel.
+        if (C::columns > 1 && last)
+            let_dependents_start();
         FBQ_NO_UNROLL
         for (int part = 0; part < parts_of_k<C>(args); part++) {
             const Part p = part_of<C>(share, part);
@@ -131,6 +136,8 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
         }
         if (C::columns == 1 && !C::branch)
             limbs_finish(y);
+        if (C::columns == 1 && last)
+            let_dependents_start();
         finish_tile<C>(args, area, y, tile, turn, warp, lane);
     }
 }

@@ -71,77 +71,100 @@ FBQ_DEVICE void limbs_of(u32 k0, u32 k1, u32 k2, u32 k3, u32 (&limb)[3])
     limb[2] = ((top | 0x80808080u) - 0x40404040u) ^ 0x80808080u;
 }
 
-// One block of up to two units: raw words -> limbs and corrections.
-template <class C>
-FBQ_DEVICE void limbs_prepare_block(saddr block, int count, int lane)
+// A lane's eight numbers of a block, as integers below 2^21 times a power of two.
+struct LimbBlock {
+    u32 limb[2][3];
+    float power;
+};
+
+FBQ_DEVICE LimbBlock limb_block_of(const u32x4 &v)
 {
     constexpr float offset = 12582912.0f + 32896.0f; // 1.5 * 2^23 + 0x8080
-    u32x4 v = {0, 0, 0, 0};
-    if (lane < count * 16)
-        v = lds_u32x4(block + (u32)lane * 16);
     const u32 most2 = larger_f16x2(larger_f16x2(v.x & 0x7fff7fffu, v.y & 0x7fff7fffu),
                                    larger_f16x2(v.z & 0x7fff7fffu, v.w & 0x7fff7fffu));
     const u32 low = most2 & 0xffffu, high = most2 >> 16;
     const u32 most = warp_max_u32(low > high ? low : high);
-    // numbers below 2^(e - 14) become integers below 2^21
-    u32 exponent = most >> 10;
-    exponent = exponent < 1 ? 1 : exponent;
+    // numbers below 2^(e - 14) become integers below 2^21; an infinity or NaN makes all NaN
+    const u32 exponent = most < 1024 ? 1 : most >> 10;
     const float up = float_of((162 - exponent) << 23);
-    const float down = float_of(exponent == 31 ? 0x7fc00000u : (exponent + 92) << 23);
-
-    sync_warp(); // the raw words are read
     const u32 word[4] = {v.x, v.y, v.z, v.w};
-    u32 limb[2][3];
+    LimbBlock block;
+    block.power = float_of(exponent == 31 ? 0x7fc00000u : (exponent + 92) << 23);
     FBQ_UNROLL
     for (int i = 0; i < 2; i++) {
         float x0, x1, x2, x3;
         f32x2_of_f16x2(word[2 * i], x0, x1);
         f32x2_of_f16x2(word[2 * i + 1], x2, x3);
         limbs_of(bits_of(fma(x0, up, offset)), bits_of(fma(x1, up, offset)),
-                 bits_of(fma(x2, up, offset)), bits_of(fma(x3, up, offset)), limb[i]);
+                 bits_of(fma(x2, up, offset)), bits_of(fma(x3, up, offset)), block.limb[i]);
     }
-    // eight k of half-chunk h and lane t: half of t's vector
-    const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
-    const saddr to = block + (u32)(unit * Limbs<C>::unit_bytes + C::correction_bytes +
-                                   chunk * limb_chunk_bytes + t * 16 + half * 8);
-    if (unit < count) {
-        FBQ_UNROLL
-        for (int i = 0; i < 3; i++)
-            sts_u32x2(to + (u32)(i * limb_bytes), limb[0][i], limb[1][i]);
-    }
-    sync_warp();
+    return block;
+}
 
-    // the corrections: a product with ones gives each lane its share of sum x
-    const float power = lane & 1 ? mul(down, 65536.0f) : down;
-    FBQ_NO_UNROLL
-    for (int u = 0; u < count; u++) {
-        const saddr at = block + (u32)(u * Limbs<C>::unit_bytes);
-        u32x4 b[2];
-        limbs_load<C>(b, at, lane);
+// The corrections of a unit: a product with ones gives each lane its share of sum x.
+template <class C>
+FBQ_DEVICE void limbs_correct(saddr unit, float power, int lane)
+{
+    u32x4 b[2];
+    limbs_load<C>(b, unit, lane);
+    FBQ_UNROLL
+    for (int f = 0; f < C::flushes; f++) {
+        int c[4] = {0, 0, 0, 0};
         FBQ_UNROLL
-        for (int f = 0; f < C::flushes; f++) {
-            int c[4] = {0, 0, 0, 0};
-            FBQ_UNROLL
-            for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
-                const u32x4 v = b[h / 2];
-                mma_s8(c, 0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u, h % 2 ? v.z : v.x,
-                       h % 2 ? v.w : v.y);
-            }
-            const float sum = f32_of_s32(c[0] + c[1] * limb_weight(lane));
-            if (lane < 2)
-                sts_f32x2(at + (u32)(f * 16 + lane * 8), -sum, power);
+        for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
+            const u32x4 v = b[h / 2];
+            mma_s8(c, 0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u, h % 2 ? v.z : v.x,
+                   h % 2 ? v.w : v.y);
         }
+        const float sum = f32_of_s32(c[0] + c[1] * limb_weight(lane));
+        if (lane < 2)
+            sts_f32x2(unit + (u32)(f * 16 + lane * 8), -sum, power);
     }
 }
 
-// All units of a slice. The copies of x have arrived and the warp has met since.
+// All units of a slice: raw words -> limbs and corrections. The copies of x have arrived and the
+// warp has met since. Several blocks at a time, since each is a long chain of short steps.
 template <class C>
 FBQ_DEVICE void limbs_prepare(saddr slice, int count, int lane)
 {
+    constexpr int share = C::chunks ? ceil_div((C::chunks + 1) / 2, C::warps) : 4;
+    constexpr int batch = !C::resident ? 1 : share > 6 ? 4 : ceil_div(share, 2);
+    constexpr int block_bytes = 2 * Limbs<C>::unit_bytes;
+    // eight k of half-chunk h and lane t: half of t's vector
+    const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
+    const u32 to = (u32)(unit * Limbs<C>::unit_bytes + C::correction_bytes +
+                         chunk * limb_chunk_bytes + t * 16 + half * 8);
     FBQ_NO_UNROLL
-    for (int u = 0; u < count; u += 2)
-        limbs_prepare_block<C>(slice + (u32)(u * Limbs<C>::unit_bytes), min_int(count - u, 2),
-                               lane);
+    for (int u = 0; u < count; u += 2 * batch, slice += (u32)(batch * block_bytes)) {
+        u32x4 v[batch];
+        LimbBlock block[batch];
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            v[i] = u32x4{0, 0, 0, 0};
+            if (u + 2 * i + unit < count)
+                v[i] = lds_u32x4(slice + (u32)(i * block_bytes + lane * 16));
+        }
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++)
+            block[i] = limb_block_of(v[i]);
+        sync_warp(); // the raw words are read
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++)
+            if (u + 2 * i + unit < count) {
+                FBQ_UNROLL
+                for (int l = 0; l < 3; l++)
+                    sts_u32x2(slice + (u32)(i * block_bytes + l * limb_bytes) + to,
+                              block[i].limb[0][l], block[i].limb[1][l]);
+            }
+        sync_warp();
+        FBQ_UNROLL
+        for (int i = 0; i < 2 * batch; i++) {
+            const float power = block[i / 2].power;
+            if (u + i < count)
+                limbs_correct<C>(slice + (u32)(i * Limbs<C>::unit_bytes),
+                                 lane & 1 ? mul(power, 65536.0f) : power, lane);
+        }
+    }
 }
 
 // y += a flush of codes: scale * power * (sum - z sum x), where row g + 8 counts 16 times.

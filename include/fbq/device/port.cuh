@@ -76,7 +76,7 @@ FBQ_DEVICE int min_int(int a, int b)
     return a < b ? a : b;
 }
 
-FBQ_DEVICE int ceil_div(int a, int b)
+FBQ_DEVICE constexpr int ceil_div(int a, int b)
 {
     return (a + b - 1) / b;
 }

@@ -64,7 +64,6 @@ FBQ_DEVICE int grid_blocks_x()
 {
     return (int)gridDim.x;
 }
-
 // ---- Barriers ----
 
 FBQ_DEVICE void sync_block()
@@ -272,6 +271,16 @@ FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
 
 // ---- Global memory ----
 
+// Have bytes (whole lines of 128, at 128-byte boundaries) brought into L2, by a whole warp.
+FBQ_DEVICE void prefetch_l2(const void *p, int bytes, int lane)
+{
+#if __CUDA_ARCH__ >= 900
+    if (one_lane(lane))
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes));
+#else
+    (void)p, (void)bytes, (void)lane;
+#endif
+}
 // Packed weights: read once and by nobody else, so they stay out of L1; the 256-byte prefetch lets
 // L2 fetch whole DRAM bursts.
 FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)

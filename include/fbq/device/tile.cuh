@@ -79,10 +79,14 @@ FBQ_DEVICE int units_of_k(const fbq_fused_args &args)
     return (chunks_of_k<C>(args) + 1) / 2;
 }
 template <class C>
+FBQ_DEVICE constexpr int parts_of_k()
+{
+    return ceil_div(ceil_div((C::chunks + 1) / 2, C::warps), C::part_units);
+}
+template <class C>
 FBQ_DEVICE int parts_of_k(const fbq_fused_args &args)
 {
-    return C::chunks ? ceil_div(ceil_div((C::chunks + 1) / 2, C::warps), C::part_units)
-                     : args.parts;
+    return C::chunks ? parts_of_k<C>() : args.parts;
 }
 
 // One warp's run of units: [first, end).

@@ -146,6 +146,20 @@ static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
     return ((uintptr_t)x & 15) == 0 && (m == 1 || (stride & 7) == 0);
 }
 
+/* Weights that each warp of down prefetches into L2: the first tiles of fused, about as much as
+ * memory delivers until fused asks itself. Only where a tile is one step; else fused begins with
+ * pieces of many tiles, and to name each takes longer than it saves. Whole lines. */
+static inline int64_t fbq__ahead_bytes(const fbq__fixed *f)
+{
+    int64_t warps = f->layout.rank_tiles * f->down.slices * f->down.warps;
+    int64_t first = (int64_t)f->gpu.sms * f->fused.blocks_per_sm, bytes;
+    if (fbq__parts(&f->layout, &f->fused) > 1)
+        return 0;
+    first = first < f->layout.tiles ? first : f->layout.tiles;
+    bytes = first * f->layout.record_bytes;
+    return (bytes < 4 << 20 ? bytes : 4 << 20) / warps / 128 * 128;
+}
+
 static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, fbq_down_args *args,
                                     fbq__launch *launch)
 {
@@ -161,6 +175,8 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     args->chunks_per_slice = (int)((l->chunks + f->down.slices - 1) / f->down.slices);
     args->rank_tiles = (int)l->rank_tiles;
     args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
+    args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
+    args->ahead_bytes = (int)fbq__ahead_bytes(f);
     launch->grid_x = (unsigned)l->rank_tiles;
     launch->grid_y = (unsigned)f->down.slices;
     launch->threads = (unsigned)f->down.warps * 32;
@@ -173,7 +189,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
     int64_t unit_bytes = fbq__unit_bytes(l, call->m);
-    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
+    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick), least;
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -210,6 +226,11 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
     launch->shared_bytes = (unsigned)(args->smem_ring + fbq__ring_bytes(l, pick));
+    /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
+     * multiprocessors longer than others, two would meet on one and leave another without. */
+    least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;
+    if (launch->shared_bytes < least && least <= fbq__fused_most_bytes(&f->gpu, pick))
+        launch->shared_bytes = (unsigned)least;
 }
 
 /* ---- The call's own checks: a launch returns a status only ---- */

@@ -17,7 +17,7 @@ typedef struct fbq__served {
 struct fbq_plan {
     const fbq_context *context;
     int64_t m_max;
-    int overlaps; /* the code was compiled for sm_90 or later: fused may start while down runs */
+    int overlaps; /* compiled for sm_90 or later: down may start before the kernel before it ends */
     CUlibrary library[2];
     fbq__served served[2];
 };
@@ -244,7 +244,7 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
     if (call->down) {
         fbq_down_args down;
         fbq__down_launch(&served->fixed, call, &down, &launch);
-        FBQ__TRY(fbq__launch_kernel(d, served->down, &launch, &down, 0, stream));
+        FBQ__TRY(fbq__launch_kernel(d, served->down, &launch, &down, plan->overlaps, stream));
     }
     fbq__fused_launch(&served->fixed, call, &fused, &launch);
     return fbq__launch_kernel(d, served->fused, &launch, &fused, call->down && plan->overlaps,
