@@ -74,6 +74,7 @@ void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uin
 
 // ---- Global memory ----
 void global_load(const void *from, void *to, int bytes, bool noncoherent, site at);
+void prefetch_l2(const void *from, int bytes, site at); // whole lines of 128 bytes
 void global_store(void *to, const void *from, int bytes, site at);
 // Relaxed, at GPU scope; a load lets others run, so that polling makes progress.
 std::uint64_t relaxed_load_u64(const void *from, site at);

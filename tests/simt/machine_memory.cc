@@ -147,6 +147,20 @@ void global_load(const void *from, void *to, int bytes, bool noncoherent, site a
     }
 }
 
+void prefetch_l2(const void *from, int bytes, site at)
+{
+    machine &m = *now_running;
+    m.before_access(at);
+    const block &b = *m.self->home;
+    std::uintptr_t address = (std::uintptr_t)from;
+    if (bytes <= 0 || bytes % 128 != 0 || address % 128 != 0) {
+        m.find(kind::global_alignment, address, at,
+               "prefetch of " + std::to_string(bytes) + " bytes: whole lines of 128 are expected");
+        return;
+    }
+    m.m.check_prefetch(address, bytes, m.stamp(at), b.x, b.y, m.r);
+}
+
 void global_store(void *to, const void *from, int bytes, site at)
 {
     machine &m = *now_running;

@@ -42,7 +42,7 @@ bool memory::allowed(std::uintptr_t address, int bytes, unsigned want, const acc
     *found = nullptr;
     // What may be touched before the wait for the kernel before.
     auto early = [&](const buffer &b) {
-        return !now.waited && !(want == readable && (b.permissions & steady));
+        return !now.waited && !(want == readable && steady_ && (b.permissions & steady));
     };
     const char *verb = want == readable ? "read" : "write";
     char text[256];
@@ -97,6 +97,20 @@ bool memory::allowed(std::uintptr_t address, int bytes, unsigned want, const acc
     }
     r.add(global_finding(kind::global_bounds, address, now, bx, by, text));
     return false;
+}
+
+bool memory::check_prefetch(std::uintptr_t address, int bytes, const access &now, int bx, int by,
+                            report &r)
+{
+    access later = now;
+    later.waited = true;
+    for (int i = 0; i < bytes; i += 128) {
+        buffer *b;
+        if (!allowed(address + (unsigned)i, 128, readable, later, bx, by, r, &b)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool memory::check_read(std::uintptr_t address, int bytes, how h, const access &now, int bx, int by,

@@ -32,6 +32,12 @@ class memory
 public:
     void add(const char *name, const void *base, std::size_t bytes, unsigned permissions);
 
+    // Is `steady` memory steady in what follows? By default it is.
+    void let_steady(bool on)
+    {
+        steady_ = on;
+    }
+
     // Forget the accesses of the last launch; what was written stays written.
     void begin_launch();
 
@@ -42,6 +48,10 @@ public:
                     report &r);
     bool check_write(std::uintptr_t address, int bytes, how h, const access &now, int bx, int by,
                      report &r);
+
+    // The same for a hint, which reads nothing and may come at any time, but must not go astray.
+    bool check_prefetch(std::uintptr_t address, int bytes, const access &now, int bx, int by,
+                        report &r);
 
     // Report each output that is not fully written.
     void check_outputs(report &r) const;
@@ -61,6 +71,7 @@ private:
                  int by, report &r, buffer **found);
 
     std::vector<buffer> buffers_;
+    bool steady_ = true;
     std::size_t last_ = 0; // the buffer of the last access, tried first
     std::unordered_map<std::uintptr_t, cell> cells_;
 };

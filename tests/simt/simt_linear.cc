@@ -240,13 +240,19 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     if (call->down) {
         fbq_down_args args;
         fbq__down_launch(&f, call, &args, &launch);
-        whole = simt::launch(shape_of(launch, options), m, r, [&] { down_body(args); });
+        simt::launch_shape shape = shape_of(launch, options);
+        // From sm_90 on each starts while the kernel before still runs. Before down that is a
+        // kernel that may write anything.
+        shape.overlaps = f.gpu.capability >= 90;
+        m.let_steady(false);
+        whole = simt::launch(shape, m, r, [&] { down_body(args); });
+        m.let_steady(true);
     }
     if (whole && !only_down) {
         fbq_fused_args args;
         fbq__fused_launch(&f, call, &args, &launch);
         simt::launch_shape shape = shape_of(launch, options);
-        shape.overlaps = call->down != nullptr; // as on a GPU from sm_90 on
+        shape.overlaps = call->down != nullptr && f.gpu.capability >= 90;
         whole = simt::launch(shape, m, r, [&] { fused_body(args); });
         if (whole) {
             m.check_outputs(r);
@@ -268,7 +274,7 @@ extern "C" {
 
 const fbq_gpu *fbq_simt_gpu(void)
 {
-    static const fbq_gpu gpu = {"simulated", 90, 4, 16 << 20, 17 << 20, 65536};
+    static const fbq_gpu gpu = {"simulated", 90, 4, 16 << 20, 1 << 30, 65536};
     return &gpu;
 }
 

@@ -567,6 +567,16 @@ void overlap(void **)
     expect(
         kind::early, s,
         [] {
+            ldg_stream_u32(weights + thread_index());
+            wait_for_producer();
+        },
+        [&](simt::memory &m) {
+            buffers(m);
+            m.let_steady(false);
+        });
+    expect(
+        kind::early, s,
+        [] {
             stg_f32(y + thread_index(), 1);
             wait_for_producer();
         },
@@ -579,6 +589,31 @@ void overlap(void **)
             }
         },
         buffers);
+}
+
+// A prefetch may come before the wait for the kernel before, but not go astray.
+void prefetch(void **)
+{
+    alignas(128) static u8 weights[1024];
+    simt::launch_shape s = shape(2, 64, 0);
+    s.overlaps = true;
+    auto buffers = [](simt::memory &m) {
+        m.add("weights", weights, 512, simt::readable);
+        m.add("y", weights + 768, 256, simt::writable);
+    };
+    auto fetch = [](int from, int bytes) {
+        return [=] {
+            prefetch_l2(weights + from, bytes, thread_index() % 32);
+            wait_for_producer();
+        };
+    };
+    expect(clean, s, fetch(0, 512), buffers);
+    expect(clean, s, fetch(384, 128), buffers);
+    expect(kind::global_bounds, s, fetch(384, 256), buffers);
+    expect(kind::global_permission, s, fetch(768, 128), buffers);
+    expect(kind::global_alignment, s, fetch(64, 128), buffers);
+    expect(kind::global_alignment, s, fetch(0, 64), buffers);
+    expect(kind::global_alignment, s, fetch(0, 0), buffers);
 }
 
 // ---- Flags, progress ----
@@ -778,7 +813,7 @@ int main()
         cmocka_unit_test(global_race),
         cmocka_unit_test(global_stale),
         cmocka_unit_test(global_uninitialised),
-        cmocka_unit_test(overlap),
+        cmocka_unit_test(overlap), cmocka_unit_test(prefetch),
         cmocka_unit_test(flags),
         cmocka_unit_test(flags_order_nothing),
         cmocka_unit_test(deadlock),

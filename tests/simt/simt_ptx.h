@@ -192,6 +192,12 @@ FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b, simt::
 
 // ---- Global memory ----
 
+FBQ_DEVICE void prefetch_l2(const void *p, int bytes, int lane, simt::site at = SIMT_HERE)
+{
+    if (one_lane(lane, at)) {
+        simt::prefetch_l2(p, bytes, at);
+    }
+}
 FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p, simt::site at = SIMT_HERE)
 {
     u32x4 v;
