@@ -138,6 +138,14 @@ static inline void fbq__fix(fbq__fixed *f)
     f->resident = fbq__fused_resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
 }
 
+/* Shall both kernels ask for one split between shared memory and L1? A multiprocessor has to run
+ * empty to change it, so with one split the kernels overlap more. That pays for layers of up to two
+ * tiles a block and costs others up to 10 % (measured; docs/kernels.md). */
+static inline int fbq__one_split(const fbq__fixed *f)
+{
+    return f->layout.tiles <= (int64_t)2 * f->gpu.sms * f->fused.blocks_per_sm;
+}
+
 /* ---- Arguments ---- */
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)

@@ -52,6 +52,11 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
                          "%s as compiled spills %d bytes a thread and runs up to %d threads a "
                          "block; the pick wants %d and no spills: choose fewer warps",
                          name, local, threads, wanted);
+    if (fbq__one_split(&plan->served[index].fixed))
+        FBQ__CUDA(d,
+                  kernel_set_attribute(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                       CU_SHAREDMEM_CARVEOUT_MAX_SHARED, *out, device),
+                  "cuKernelSetAttribute", error);
     if (kernel == FBQ_KERNEL_FUSED)
         FBQ__CUDA(d,
                   kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
