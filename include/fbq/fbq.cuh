@@ -89,17 +89,21 @@ fbq_status can_overlap(void (*kernel)(const Args), bool *overlaps)
 // `overlaps`: the kernel may start while the one before it runs (host/run.h says when that is
 // safe).
 template <class Args>
-fbq_status launch(void (*kernel)(const Args), const Args &args, const fbq__launch &l,
-                  int shared_most, bool overlaps, cudaStream_t stream)
+fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &args,
+                  const fbq__launch &l, bool overlaps, cudaStream_t stream)
 {
     cudaLaunchConfig_t config = {};
     cudaLaunchAttribute attribute = {};
-    if (l.shared_bytes > 48 * 1024) {
-        const cudaError_t result = cudaFuncSetAttribute(
-            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_most);
-        if (result != cudaSuccess)
-            return of_cuda(result);
-    }
+    cudaError_t result = cudaSuccess;
+    if (fbq__one_split(&f))
+        result = cudaFuncSetAttribute((const void *)kernel,
+                                      cudaFuncAttributePreferredSharedMemoryCarveout,
+                                      cudaSharedmemCarveoutMaxShared);
+    if (result == cudaSuccess && l.shared_bytes > 48 * 1024)
+        result = cudaFuncSetAttribute((const void *)kernel,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, f.gpu.shared_block);
+    if (result != cudaSuccess)
+        return of_cuda(result);
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
     config.gridDim = dim3(l.grid_x, l.grid_y);
@@ -127,13 +131,13 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
         fbq__down_launch(&f, &call, &args, &l);
         fbq_status s = can_overlap(fused, &overlaps);
         if (s == FBQ_OK)
-            s = launch(down, args, l, f.gpu.shared_block, overlaps, stream);
+            s = launch(f, down, args, l, overlaps, stream);
         if (s != FBQ_OK)
             return s;
     }
     fbq_fused_args args;
     fbq__fused_launch(&f, &call, &args, &l);
-    return launch(fused, args, l, f.gpu.shared_block, overlaps, stream);
+    return launch(f, fused, args, l, overlaps, stream);
 }
 
 template <int Group, fbq_zero Zero, class Pick>
@@ -183,7 +187,7 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     fbq_problem served = problem;
     if (call.m < 1 || call.m > problem.m_max)
         return FBQ_ERR_SIZE;
-    served.m_max = call.m == 1 ? 1 : problem.m_max;
+    served.m_max = fbq__class_m(call.m, problem.m_max);
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
     if constexpr (std::is_same_v<Pick, DefaultPick>)
         if (s == FBQ_ERR_PICK)

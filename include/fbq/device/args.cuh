@@ -50,9 +50,10 @@ typedef struct fbq_fused_args {
     int slices;      // partial sums of t
     int smem_t;      // shared memory offsets in bytes: t's steps,
     int smem_x;      // x,
-    int smem_ring;   // the warps' rings
+    int smem_up;       // blocks of B,
+    int smem_barriers; // the rings' barriers,
+    int smem_ring;     // the warps' rings
     int unit_bytes;  // x of one unit
-    int stage_bytes; // one stage of a warp's ring
 } fbq_fused_args;
 
 #endif

@@ -91,16 +91,16 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int la
     }
 }
 
-// y += t . B^T for this warp's steps of a tile, whose blocks of B are `up` on.
+// y += t . B^T for this warp's steps of a tile, whose blocks of B begin at `up`.
 template <class C>
 FBQ_DEVICE void add_branch(float (&y)[4], const fbq_fused_args &args, saddr area, saddr up,
                            int warp, int lane)
 {
     const int t = lane & 3;
     FBQ_NO_UNROLL
-    for (int step = warp; step < args.rank_tiles; step += C::warps, up += 512) {
+    for (int step = warp; step < args.rank_tiles; step += C::warps) {
         const saddr at = area + (u32)(step * branch_step_bytes);
-        const u32x4 b = lds_u32x4(up + (u32)lane * 16);
+        const u32x4 b = lds_u32x4(up + (u32)(step * 512 + lane * 16));
         float c[4] = {0, 0, 0, 0}, even, odd;
         if (C::columns == 1) {
             const u32x2 v = lds_u32x2(at + (u32)lane * 8);

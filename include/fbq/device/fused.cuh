@@ -40,10 +40,14 @@ template <class C>
 FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float (&y)[4], int tile,
                             int turn, int warp, int lane)
 {
-    // Two areas take turns, so that one barrier a tile is enough: whoever fills an area again has
-    // passed the barrier after the one its readers had to reach. The warps take turns at finishing,
-    // so that none is always the last at the barrier.
-    const saddr part = area + (u32)((turn & 1) * reduce_bytes(C::warps, C::columns));
+    // With one column two areas take turns, so that one barrier a tile is enough: whoever fills an
+    // area again has passed the barrier after the one its readers had to reach. More columns leave
+    // the room to x and have a second barrier. The warps take turns at finishing, so that none is
+    // always the last at the barrier.
+    const saddr part =
+        C::columns == 1 ? area + (u32)((turn & 1) * reduce_bytes(C::warps, C::columns)) : area;
+    if (C::columns > 1)
+        sync_block();
     reduce_put<C::columns>(part, warp, lane, y);
 #if FBQ_PLANT != 2
     sync_block();
@@ -66,8 +70,8 @@ FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float 
     }
 }
 
-// Shared memory, in order: two areas of partial results, t's steps, x, the warps' rings (args has
-// the offsets).
+// Shared memory, in order: partial results, t's steps, x, blocks of B, the rings' barriers, the rings
+// (args has the offsets).
 template <class C>
 FBQ_DEVICE void fused(const fbq_fused_args &args)
 {
@@ -84,19 +88,19 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
     if (C::resident)
         fetch_x<C>(args, slice, share.first, share.end - share.first, lane);
     copy_async_commit();
-    Ring ring = ring_begin<C>(
-        args, area + (u32)(args.smem_ring + warp * C::stages * args.stage_bytes), lane);
+    const Ring ring = ring_begin<C>(args, area, warp, lane);
     Ahead ahead = ahead_begin(args);
     FBQ_NO_UNROLL
     for (int s = 0; s < C::stages; s++)
-        fetch_step<C>(args, ring.first + (u32)(s * args.stage_bytes), ahead, share, warp, lane);
+        fetch_step<C>(args, ring, s, ahead, share, warp, lane);
     copy_async_wait_left<FBQ_BULK_COPIES ? 0 : C::stages>();
     sync_warp();
     if (C::resident)
         prepare_x<C>(args, slice, share.end - share.first, lane);
     sync_warp();
 
-    int turn = 0;
+    int turn = 0, s = 0, slot = 0;
+    u32 parity = 0;
     FBQ_NO_UNROLL
     for (int tile = block_index_x(); tile < args.tiles; tile += grid_blocks_x(), turn++) {
         const bool last = tile + grid_blocks_x() >= args.tiles;
@@ -116,8 +120,8 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
                 prepare_x<C>(args, slice, p.count, lane);
                 sync_warp();
             }
-            ring_wait<C>(ring);
-            multiply<C>(y, args, p, ring.stage, x, lane);
+            ring_wait<C>(ring, s, parity);
+            multiply<C>(y, args, p, ring_stage<C>(ring, s), x, lane);
             if (C::resident)
                 x += (u32)(C::part_units * args.unit_bytes);
             if (C::branch && part == parts_of_k<C>(args) - 1) {
@@ -128,11 +132,15 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
                 }
                 if (C::columns == 1)
                     limbs_finish(y);
-                add_branch<C>(y, args, area_t, ring.stage + (u32)C::stage_up, warp, lane);
+                add_branch<C>(y, args, area_t, ring.up + (u32)(slot * args.rank_tiles * 512), warp,
+                              lane);
+                slot = next_stage<C>(slot);
             }
             sync_warp(); // all lanes have read the stage
-            fetch_step<C>(args, ring.stage, ahead, share, warp, lane);
-            ring_advance<C>(args, ring);
+            fetch_step<C>(args, ring, s, ahead, share, warp, lane);
+            s = next_stage<C>(s);
+            if (s == 0)
+                parity ^= 1;
         }
         if (C::columns == 1 && !C::branch)
             limbs_finish(y);

@@ -22,15 +22,23 @@ struct Ahead {
     const u8 *record;
     int tile;
     int part;
+    int slot; // of the tile's blocks of B
 };
 
 FBQ_DEVICE Ahead ahead_begin(const fbq_fused_args &args)
 {
     Ahead a;
     a.tile = block_index_x();
-    a.part = 0;
+    a.part = a.slot = 0;
     a.record = (const u8 *)args.records + (i64)a.tile * args.record_bytes;
     return a;
+}
+
+// Stages, and the slots for B, are used in turn.
+template <class C>
+FBQ_DEVICE int next_stage(int s)
+{
+    return s + 1 == C::stages ? 0 : s + 1;
 }
 
 template <class C>
@@ -40,20 +48,52 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
         a.part = 0;
         a.tile += grid_blocks_x();
         a.record += args.round_bytes;
+        a.slot = next_stage<C>(a.slot);
     }
 }
 
-// One lane's or the whole warp's copy of `bytes` (a multiple of 16) to a stage.
+// A warp's ring: stages, then next to each other for all warps the barriers of the stages' copies,
+// and slots for the blocks of B, which come with a tile's last part.
+struct Ring {
+    saddr stages, barriers, up;
+};
+
 template <class C>
-FBQ_DEVICE void fetch_bytes(saddr stage, int at, const u8 *from, int bytes, int lane)
+FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
+{
+    Ring r;
+    r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
+    r.barriers = area + (u32)(args.smem_barriers + warp * C::stages * 8);
+    r.up = area + (u32)args.smem_up;
+    if (FBQ_BULK_COPIES) {
+        if (one_lane(lane)) {
+            FBQ_UNROLL
+            for (int s = 0; s < C::stages; s++)
+                barrier_init(r.barriers + (u32)(s * 8), 1);
+            barriers_ready();
+        }
+        sync_warp();
+    }
+    return r;
+}
+
+template <class C>
+FBQ_DEVICE saddr ring_stage(const Ring &r, int s)
+{
+    return r.stages + (u32)(s * C::stage_bytes);
+}
+
+// One lane's or the whole warp's copy of `bytes` (a multiple of 16).
+FBQ_DEVICE void fetch_bytes(saddr to, const u8 *from, int bytes, saddr barrier, int lane)
 {
 #if FBQ_BULK_COPIES
     (void)lane;
-    copy_bulk(stage + (u32)at, from, (u32)bytes, stage + (u32)C::stage_barrier);
+    copy_bulk(to, from, (u32)bytes, barrier);
 #else
+    (void)barrier;
     FBQ_UNROLL_BY_4
     for (int i = lane * 16; i < bytes; i += warp_lanes * 16)
-        copy_async16(stage + (u32)(at + i), from + i);
+        copy_async16(to + (u32)i, from + i);
 #endif
 }
 
@@ -91,13 +131,13 @@ FBQ_DEVICE int up_steps(const fbq_fused_args &args, int warp)
     return C::branch && warp < args.rank_tiles ? (args.rank_tiles - warp - 1) / C::warps + 1 : 0;
 }
 
-// Have the step ahead fetched into a stage; B comes with a tile's last part. The warp has met since
-// it last read the stage.
+// Have the step ahead fetched into stage s. The warp has met since it last read the stage.
 template <class C>
-FBQ_DEVICE void fetch_step(const fbq_fused_args &args, saddr stage, Ahead &ahead,
+FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, Ahead &ahead,
                            const Share &share, int warp, int lane)
 {
     if (ahead.tile < args.tiles && (!FBQ_BULK_COPIES || one_lane(lane))) {
+        const saddr stage = ring_stage<C>(ring, s), barrier = ring.barriers + (u32)(s * 8);
         const Part p = part_of<C>(share, ahead.part);
         const bool some = C::even || p.count > 0;
         int ups = 0;
@@ -107,20 +147,23 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, saddr stage, Ahead &ahead
         if (C::branch && ahead.part == parts_of_k<C>(args) - 1)
             ups = up_steps<C>(args, warp);
         if (FBQ_BULK_COPIES)
-            barrier_expect(stage + (u32)C::stage_barrier,
+            barrier_expect(barrier,
                            (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes + ups * 512));
         if (some) {
-            fetch_bytes<C>(stage, 0, ahead.record + r.codes, r.codes_bytes, lane);
-            fetch_bytes<C>(stage, C::stage_scales, ahead.record + r.scales, r.scales_bytes, lane);
+            fetch_bytes(stage, ahead.record + r.codes, r.codes_bytes, barrier, lane);
+            fetch_bytes(stage + (u32)C::stage_scales, ahead.record + r.scales, r.scales_bytes,
+                        barrier, lane);
             if (C::zero == zero_code)
-                fetch_bytes<C>(stage, C::stage_zeros, ahead.record + r.zeros, r.zeros_bytes, lane);
+                fetch_bytes(stage + (u32)C::stage_zeros, ahead.record + r.zeros, r.zeros_bytes,
+                            barrier, lane);
         }
         if (C::branch) {
-            const u8 *up = (const u8 *)args.blocks +
-                           ((i64)ahead.tile * args.rank_tiles + warp) * 512;
+            const u8 *from =
+                (const u8 *)args.blocks + ((i64)ahead.tile * args.rank_tiles + warp) * 512;
+            saddr to = ring.up + (u32)((ahead.slot * args.rank_tiles + warp) * 512);
             FBQ_NO_UNROLL
-            for (int i = 0; i < ups; i++, up += C::warps * 512)
-                fetch_bytes<C>(stage, C::stage_up + i * 512, up, 512, lane);
+            for (int i = 0; i < ups; i++, from += C::warps * 512, to += C::warps * 512)
+                fetch_bytes(to, from, 512, barrier, lane);
         }
     }
     if (!FBQ_BULK_COPIES)
@@ -128,46 +171,15 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, saddr stage, Ahead &ahead
     ahead_advance<C>(ahead, args);
 }
 
-// Where a warp stands in its ring.
-struct Ring {
-    saddr first, stage;
-    u32 parity;
-};
-
+// Wait for stage s, for the parity-th time modulo 2.
 template <class C>
-FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr first, int lane)
+FBQ_DEVICE void ring_wait(const Ring &ring, int s, u32 parity)
 {
     if (FBQ_BULK_COPIES) {
-        if (one_lane(lane)) {
-            FBQ_UNROLL
-            for (int s = 0; s < C::stages; s++)
-                barrier_init(first + (u32)(s * args.stage_bytes + C::stage_barrier), 1);
-            barriers_ready();
-        }
-        sync_warp();
-    }
-    return Ring{first, first, 0};
-}
-
-// Wait for the stage that is next.
-template <class C>
-FBQ_DEVICE void ring_wait(const Ring &ring)
-{
-    if (FBQ_BULK_COPIES) {
-        barrier_wait(ring.stage + (u32)C::stage_barrier, ring.parity);
+        barrier_wait(ring.barriers + (u32)(s * 8), parity);
     } else {
         copy_async_wait_left<C::stages - 1>();
         sync_warp();
-    }
-}
-
-template <class C>
-FBQ_DEVICE void ring_advance(const fbq_fused_args &args, Ring &ring)
-{
-    ring.stage += (u32)args.stage_bytes;
-    if (ring.stage == ring.first + (u32)(C::stages * args.stage_bytes)) {
-        ring.stage = ring.first;
-        ring.parity ^= 1;
     }
 }
 

@@ -50,17 +50,16 @@ struct Fused {
     // Every part of every warp is whole.
     static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * PartUnits) == 0;
 
-    // A stage of the ring: codes, scales (with fp16 zero points), integer zero points, the barrier
-    // of its copies, blocks of B. host/geometry.h repeats these sizes.
+    // A stage of the ring: codes, scales (with fp16 zero points), integer zero points; whole lines,
+    // since bulk copies are fastest between those. host/geometry.h repeats these sizes.
     static constexpr int group_bytes = Zero == zero_f16 ? 64 : 32;
     static constexpr int groups = Group == 0            ? 1
                                   : Group > unit_codes  ? PartUnits / 2 + 1
                                                         : PartUnits * unit_codes / Group;
     static constexpr int stage_scales = PartUnits * 2 * chunk_bytes;
     static constexpr int stage_zeros = stage_scales + groups * group_bytes;
-    static constexpr int stage_barrier =
-        stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0);
-    static constexpr int stage_up = stage_barrier + 16;
+    static constexpr int stage_bytes =
+        (stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
 
     // What is known of x before its numbers: a pair for each of two lanes, or four words for each
     // column (limbs.cuh, words.cuh).

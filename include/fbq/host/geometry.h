@@ -10,8 +10,15 @@
 #include "../device/args.cuh"
 #include "../fbq.h"
 
-/* The part of a layer and its picks that does not change from call to call. problem.m_max is 1 for
- * calls of one row of x, and the most rows otherwise. */
+/* Calls of 1, of 2 .. 4 and of more rows of x are served by picks of their own, since more rows want
+ * more shared memory: the most rows of the class that m belongs to. */
+static inline int fbq__class_m(int64_t m, int m_max)
+{
+    return m == 1 ? 1 : m <= 4 && m_max > 4 ? 4 : m_max;
+}
+
+/* The part of a layer and its picks that does not change from call to call. problem.m_max is that of
+ * the class. */
 typedef struct fbq__fixed {
     fbq_layout layout;
     fbq_problem problem;
@@ -57,8 +64,7 @@ static inline int64_t fbq__parts(const fbq_layout *l, const fbq_pick *pick)
     return (share + part - 1) / part;
 }
 
-/* One stage of a warp's ring: codes, scales, integer zero points, the barrier of its copies, blocks
- * of B. */
+/* One stage of a warp's ring: codes, scales, integer zero points; whole lines. */
 static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick)
 {
     int group = l->format.group;
@@ -67,14 +73,15 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
                      : group > 128          ? units / 2 + 1
                                             : units * 128 / group;
     int64_t bytes = units * 1024 + groups * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) +
-                    (l->format.zero == FBQ_ZERO_CODE ? (groups + 2) / 2 * 16 : 0) + 16 +
-                    (l->rank_tiles + pick->warps - 1) / pick->warps * 512;
-    return (bytes + 127) / 128 * 128; /* bulk copies are fastest between whole 128 bytes */
+                    (l->format.zero == FBQ_ZERO_CODE ? (groups + 2) / 2 * 16 : 0);
+    return (bytes + 127) / 128 * 128;
 }
 
+/* All stages, a barrier for each, and as many slots for a tile's blocks of B. */
 static inline int64_t fbq__ring_bytes(const fbq_layout *l, const fbq_pick *pick)
 {
-    return pick->warps * pick->stages * fbq__stage_bytes(l, pick);
+    return pick->stages *
+           (pick->warps * (fbq__stage_bytes(l, pick) + 8) + l->rank_tiles * 512);
 }
 
 /* x of one unit: three limbs of each k for one row, fp16 for more; and its corrections. */
@@ -85,10 +92,10 @@ static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
     return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 128;
 }
 
-/* Two areas of partial results. */
+/* Partial results: two areas for one row of x, one for more. */
 static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
 {
-    return 2 * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
+    return (m == 1 ? 2 : 1) * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
 }
 
 /* All but x: partial results, t of each 16 ranks, the rings. */
@@ -137,6 +144,14 @@ static inline void fbq__choose_chunks(const fbq_layout *l, const fbq_gpu *gpu, i
 static inline void fbq__fix(fbq__fixed *f)
 {
     f->resident = fbq__fused_resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
+}
+
+/* Shall both kernels ask for one split between shared memory and L1? A multiprocessor has to run
+ * empty to change it, so with one split the kernels overlap more. That pays for layers of up to two
+ * tiles a block and costs others up to 10 % (measured; docs/kernels.md). */
+static inline int fbq__one_split(const fbq__fixed *f)
+{
+    return f->layout.tiles <= (int64_t)2 * f->gpu.sms * f->fused.blocks_per_sm;
 }
 
 /* ---- Arguments ---- */
@@ -219,13 +234,16 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->slices = f->down.slices;
     args->smem_t = (int)fbq__fused_results_bytes(pick, call->m);
     args->smem_x = args->smem_t + (int)l->rank_tiles * (512 + 32);
-    args->smem_ring = (args->smem_x + (int)(units * unit_bytes) + 127) / 128 * 128;
+    args->smem_up = args->smem_x + (int)(units * unit_bytes);
+    args->smem_barriers = args->smem_up + pick->stages * (int)l->rank_tiles * 512;
+    args->smem_ring =
+        (args->smem_barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
     args->unit_bytes = (int)unit_bytes;
-    args->stage_bytes = (int)fbq__stage_bytes(l, pick);
     launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
-    launch->shared_bytes = (unsigned)(args->smem_ring + fbq__ring_bytes(l, pick));
+    launch->shared_bytes = (unsigned)(args->smem_ring +
+                                      pick->stages * pick->warps * fbq__stage_bytes(l, pick));
     /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
      * multiprocessors longer than others, two would meet on one and leave another without. */
     least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;

@@ -7,8 +7,10 @@
 #include "geometry.h"
 #include "gpu.h"
 
-/* What serves calls of 1 row of x (index 0) and of 2 .. m_max rows (index 1). Each has picks of its
- * own, since more rows want more shared memory. */
+/* What serves calls of 1 row of x, of 2 .. 4 and of more: each class has picks of its own, since more
+ * rows want more shared memory. */
+#define FBQ__CLASSES 3
+
 typedef struct fbq__served {
     fbq__fixed fixed;
     CUkernel down, fused;
@@ -18,13 +20,13 @@ struct fbq_plan {
     const fbq_context *context;
     int64_t m_max;
     int overlaps; /* compiled for sm_90 or later: down may start before the kernel before it ends */
-    CUlibrary library[2];
-    fbq__served served[2];
+    CUlibrary library[FBQ__CLASSES];
+    fbq__served served[FBQ__CLASSES];
 };
 
 static int fbq__served_index(int64_t m)
 {
-    return m == 1 ? 0 : 1;
+    return m == 1 ? 0 : m <= 4 ? 1 : 2;
 }
 
 /* Load a kernel now, since loading is lazy and a launch must not do it, and let it have all the
@@ -52,6 +54,11 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
                          "%s as compiled spills %d bytes a thread and runs up to %d threads a "
                          "block; the pick wants %d and no spills: choose fewer warps",
                          name, local, threads, wanted);
+    if (fbq__one_split(&plan->served[index].fixed))
+        FBQ__CUDA(d,
+                  kernel_set_attribute(CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                       CU_SHAREDMEM_CARVEOUT_MAX_SHARED, *out, device),
+                  "cuKernelSetAttribute", error);
     if (kernel == FBQ_KERNEL_FUSED)
         FBQ__CUDA(d,
                   kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
@@ -153,7 +160,9 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
     p->m_max = problem->m_max;
     status = fbq__served_make(p, problem, 1, down, fused, error);
     if (status == FBQ_OK && p->m_max > 1)
-        status = fbq__served_make(p, problem, problem->m_max, down, fused, error);
+        status = fbq__served_make(p, problem, fbq__class_m(2, p->m_max), down, fused, error);
+    if (status == FBQ_OK && p->m_max > 4)
+        status = fbq__served_make(p, problem, p->m_max, down, fused, error);
     if (status != FBQ_OK) {
         fbq_plan_free(p);
         return status;
@@ -166,7 +175,7 @@ void fbq_plan_free(fbq_plan *plan)
 {
     if (!plan)
         return;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < FBQ__CLASSES; i++)
         if (plan->library[i])
             plan->context->driver.library_unload(plan->library[i]);
     FBQ_FREE(plan);
@@ -174,12 +183,14 @@ void fbq_plan_free(fbq_plan *plan)
 
 size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
 {
-    size_t one, more;
+    size_t most = 0;
     if (!plan)
         return 0;
-    one = fbq__scratch_bytes(&plan->served[0].fixed, 1);
-    more = plan->m_max > 1 ? fbq__scratch_bytes(&plan->served[1].fixed, plan->m_max) : 0;
-    return one > more ? one : more;
+    for (int64_t m = 1; m <= plan->m_max; m++) {
+        size_t bytes = fbq__scratch_bytes(&plan->served[fbq__served_index(m)].fixed, m);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
@@ -197,9 +208,9 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
 }
 
 /* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for
- * that one's results itself. Only ever asked for between down and fused of one call: down itself
- * starts after everything before it has ended, so nothing that fused reads or writes can be in use.
- */
+ * that one's results itself. down reads nothing before it has waited (prefetches into L2 apart, which
+ * cannot go stale), and only then lets fused start: so fused too finds everything before down
+ * finished, and waits for t alone. Nothing is asked of what else runs on the stream. */
 static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
                                      const fbq__launch *launch, void *args, int overlaps,
                                      CUstream stream)
