@@ -220,15 +220,14 @@ static void test_limits(void **state)
  * stages, groups of 128 with fp16 zero points, 8 rows. */
 static int64_t shared_bytes(int64_t rank_tiles)
 {
-    const int64_t results = 2 * 4 * 16 * 8 * 4; /* two areas */
-    /* of each rank tile, t's fragments and the power of two of each column */
-    const int64_t t = rank_tiles * (512 + 8 * 4);
+    const int64_t results = 4 * 16 * 8 * 4;
+    /* of each rank tile, t's fragments and the power of two of each column; two blocks of B */
+    const int64_t t = rank_tiles * (512 + 8 * 4), up = rank_tiles * 2 * 512;
     /* of each warp, 8 rows of 128 words and a correction of four numbers for each */
     const int64_t x = 4 * (8 * 128 * 2 + 8 * 16);
-    /* codes, scales with zero points, the barrier, and this warp's share of the blocks of B, in
-     * whole 128 bytes */
-    const int64_t stage = 1024 + 64 + 16 + (rank_tiles + 3) / 4 * 512;
-    return results + t + x + 127 + 4 * 2 * ((stage + 127) / 128 * 128); /* 127: for alignment */
+    /* codes, scales with zero points, in whole lines; a barrier */
+    const int64_t stage = (1024 + 64 + 127) / 128 * 128 + 8;
+    return results + t + up + x + 127 + 4 * 2 * stage; /* 127: for alignment */
 }
 
 /* Just at the limit of shared memory, and one rank tile beyond, on every GPU. */

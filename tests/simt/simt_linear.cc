@@ -81,7 +81,7 @@ fbq_status pick_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel ke
     return fbq_pick_check(problem, gpu, given, error);
 }
 
-// For calls of m rows: as in fbq_prepare, one row has picks of its own.
+// For calls of m rows: as in fbq_prepare, each class of m has picks of its own.
 fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int64_t m,
                 fbq__fixed *f, fbq_error *error)
 {
@@ -93,9 +93,7 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int
         options = &defaults;
     }
     f->problem = *problem;
-    if (m == 1) {
-        f->problem.m_max = 1;
-    }
+    f->problem.m_max = fbq__class_m(m, problem->m_max);
     problem = &f->problem;
     f->gpu = options->gpu ? *options->gpu : *fbq_simt_gpu();
     fbq_status status = fbq_layout_of(&problem->format, &problem->shape, &f->layout, error);
