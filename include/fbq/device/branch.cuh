@@ -36,13 +36,23 @@ FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
     // With one column the eight lanes that would hold it take turns at the slices.
     const int first = C::columns == 1 ? g : 0, stride = C::columns == 1 ? 8 : 1;
     const int column = C::columns == 1 ? 0 : g;
-    if (column < args.m) {
-        for (int s = first; s < args.slices; s += stride) {
-            const f32x4 v = ldg_f32x4(from + ((i64)s * args.m + column) * ranks);
-            sum.x = add(sum.x, v.x);
-            sum.y = add(sum.y, v.y);
-            sum.z = add(sum.z, v.z);
-            sum.w = add(sum.w, v.w);
+    // eight slices on their way at a time
+    constexpr int batch = C::columns == 1 ? 1 : 8;
+    FBQ_NO_UNROLL
+    for (int s = first; s < args.slices; s += stride * batch) {
+        f32x4 v[batch];
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            v[i] = f32x4{0, 0, 0, 0};
+            if (column < args.m && s + i * stride < args.slices)
+                v[i] = ldg_f32x4(from + ((i64)(s + i * stride) * args.m + column) * ranks);
+        }
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            sum.x = add(sum.x, v[i].x);
+            sum.y = add(sum.y, v[i].y);
+            sum.z = add(sum.z, v[i].z);
+            sum.w = add(sum.w, v[i].w);
         }
     }
     if (C::columns == 1) {
