@@ -449,12 +449,11 @@ static void test_documented_4_bits(void **state)
                     }
 }
 
-/* What unpack.cuh does to a word, in integers. For fp16: after a shift that both rows share, a mask
- * leaves a code at bit 2 of a half (rows 0 to 7) or at bit 6 (rows 8 to 15). For bytes: a mask alone
- * leaves q or 16 q. */
+/* What unpack.cuh does to a word, in integers. For fp16: after a shift of its own a code stands at
+ * bit 6 of a half, and a mask leaves it alone. For bytes: a mask alone leaves q or 16 q. */
 static void test_unpacked_by_mask_and_shift(void **state)
 {
-    static const uint32_t half_mask[2] = {0x003c, 0x03c0}, byte_mask[2] = {0x0f, 0xf0};
+    static const uint32_t half_mask = 0x03c0, byte_mask[2] = {0x0f, 0xf0};
     fbq_layout l = layout_of(format_of(4, 128, FBQ_ZERO_F16), fbq_shape_of(16, 64, 0));
     (void)state;
     for (int row = 0; row < 16; row++)
@@ -462,13 +461,18 @@ static void test_unpacked_by_mask_and_shift(void **state)
             for (uint32_t q = 0; q < 16; q++) {
                 const int below = row >= 8, odd = k & 1, high = k >> 1 & 1;
                 int64_t bit[4];
-                uint32_t word = 0, half, byte;
+                uint32_t word = 0, byte;
                 fbq_code_position(&l, row, k, bit, NULL);
                 for (int b = 0; b < 4; b++)
                     word |= (q >> b & 1u) << (bit[b] & 31);
-                half = (high ? word >> 6 : word << 2) >> 16 * odd;
-                assert_int_equal(half & half_mask[below], q << (below ? 6 : 2));
-                assert_int_equal(half & half_mask[!below], 0);
+                const uint32_t shifted[2][2] = {/* [high][below] */
+                                                {word << 6, word << 2},
+                                                {word >> 2, word >> 6}};
+                for (int i = 0; i < 8; i++) {
+                    const int there = i == 4 * odd + 2 * high + below;
+                    const uint32_t half = shifted[i >> 1 & 1][i & 1] >> 16 * (i >> 2);
+                    assert_int_equal(half & half_mask, there ? q << 6 : 0);
+                }
                 byte = word >> 8 * (2 * odd + high);
                 assert_int_equal(byte & byte_mask[below], q << (below ? 4 : 0));
                 assert_int_equal(byte & byte_mask[!below], 0);

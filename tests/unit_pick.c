@@ -223,8 +223,8 @@ static int64_t shared_bytes(int64_t rank_tiles)
     const int64_t results = 4 * 16 * 8 * 4;
     /* of each rank tile, t's fragments and the power of two of each column; two blocks of B */
     const int64_t t = rank_tiles * (512 + 8 * 4), up = rank_tiles * 2 * 512;
-    /* of each warp, 8 rows of 128 words and a correction of four numbers for each */
-    const int64_t x = 4 * (8 * 128 * 2 + 8 * 16);
+    /* of each warp, 8 rows of 128 words and a correction of two numbers for each */
+    const int64_t x = 4 * (8 * 128 * 2 + 8 * 8);
     /* codes, scales with zero points, in whole lines; a barrier */
     const int64_t stage = (1024 + 64 + 127) / 128 * 128 + 8;
     return results + t + up + x + 127 + 4 * 2 * stage; /* 127: for alignment */

@@ -48,6 +48,7 @@ typedef struct fbq_fused_args {
     int y_f32;      // y and residual are fp32, not fp16
     int rank_tiles;
     int slices;      // partial sums of t
+    int results_turn; // bytes from one area of partial results to the next; 0: there is one
     int smem_t;      // shared memory offsets in bytes: t's steps,
     int smem_x;      // x,
     int smem_up;       // blocks of B,

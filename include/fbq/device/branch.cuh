@@ -26,15 +26,6 @@ FBQ_DEVICE float larger_magnitude(float a, float b)
     return float_of(u > v ? u : v);
 }
 
-FBQ_DEVICE void add_slice(f32x4 &sum, const float *from)
-{
-    const f32x4 v = ldg_f32x4(from);
-    sum.x = add(sum.x, v.x);
-    sum.y = add(sum.y, v.y);
-    sum.z = add(sum.z, v.z);
-    sum.w = add(sum.w, v.w);
-}
-
 // A lane's four ranks of its column, summed over the slices in a fixed order.
 template <class C>
 FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
@@ -42,15 +33,27 @@ FBQ_DEVICE f32x4 gather_t(const fbq_fused_args &args, int step, int lane)
     const int g = lane >> 2, t = lane & 3, ranks = args.rank_tiles * tile_rows;
     const float *from = args.t + step * tile_rows + 4 * t;
     f32x4 sum = {0, 0, 0, 0};
-    if (C::columns == 1) {
-        // The eight lanes that would hold the column take turns at the slices. Few slices leave one
-        // turn each: to unroll it costs registers in the whole kernel and gains nothing.
-        FBQ_NO_UNROLL
-        for (int s = g; s < args.slices; s += 8)
-            add_slice(sum, from + (i64)s * ranks);
-    } else if (g < args.m) {
-        for (int s = 0; s < args.slices; s++)
-            add_slice(sum, from + ((i64)s * args.m + g) * ranks);
+    // With one column the eight lanes that would hold it take turns at the slices.
+    const int first = C::columns == 1 ? g : 0, stride = C::columns == 1 ? 8 : 1;
+    const int column = C::columns == 1 ? 0 : g;
+    // eight slices on their way at a time
+    constexpr int batch = C::columns == 1 ? 1 : 8;
+    FBQ_NO_UNROLL
+    for (int s = first; s < args.slices; s += stride * batch) {
+        f32x4 v[batch];
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            v[i] = f32x4{0, 0, 0, 0};
+            if (column < args.m && s + i * stride < args.slices)
+                v[i] = ldg_f32x4(from + ((i64)(s + i * stride) * args.m + column) * ranks);
+        }
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            sum.x = add(sum.x, v[i].x);
+            sum.y = add(sum.y, v[i].y);
+            sum.z = add(sum.z, v[i].z);
+            sum.w = add(sum.w, v[i].w);
+        }
     }
     if (C::columns == 1) {
         FBQ_UNROLL

@@ -40,13 +40,12 @@ template <class C>
 FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float (&y)[4], int tile,
                             int turn, int warp, int lane)
 {
-    // With one column two areas take turns, so that one barrier a tile is enough: whoever fills an
-    // area again has passed the barrier after the one its readers had to reach. More columns leave
-    // the room to x and have a second barrier. The warps take turns at finishing, so that none is
-    // always the last at the barrier.
-    const saddr part =
-        C::columns == 1 ? area + (u32)((turn & 1) * reduce_bytes(C::warps, C::columns)) : area;
-    if (C::columns > 1)
+    // Where two areas take turns, one barrier a tile is enough: whoever fills an area again has
+    // passed the barrier after the one its readers had to reach. Where x leaves room for one only,
+    // its readers are waited for. The warps take turns at finishing, so that none is always the last
+    // at the barrier.
+    const saddr part = area + (u32)((turn & 1) * args.results_turn);
+    if (C::columns > 1 && args.results_turn == 0)
         sync_block();
     reduce_put<C::columns>(part, warp, lane, y);
 #if FBQ_PLANT != 2

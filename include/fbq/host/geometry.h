@@ -89,19 +89,20 @@ static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
 {
     int group = l->format.group;
     int64_t flushes = group == FBQ_GROUP_ROW || group > 128 ? 1 : 128 / group;
-    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 128;
+    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 64;
 }
 
-/* Partial results: two areas for one row of x, one for more. */
+/* One area of partial results. */
 static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
 {
-    return (m == 1 ? 2 : 1) * pick->warps * FBQ_TILE * fbq__columns(m) * 4;
+    return pick->warps * FBQ_TILE * fbq__columns(m) * 4;
 }
 
-/* All but x: partial results, t of each 16 ranks, the rings. */
+/* All but x: partial results (two areas for one row of x; more rows get by with one), t of each 16
+ * ranks, the rings. */
 static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
+    return (m == 1 ? 2 : 1) * fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
            fbq__ring_bytes(l, pick);
 }
 
@@ -204,7 +205,8 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
     int64_t unit_bytes = fbq__unit_bytes(l, call->m);
-    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick), least;
+    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
+    int64_t results = fbq__fused_results_bytes(pick, call->m), least;
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
     memset(args, 0, sizeof *args);
     args->x = call->x;
@@ -232,7 +234,13 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
-    args->smem_t = (int)fbq__fused_results_bytes(pick, call->m);
+    args->smem_t = (int)results;
+    if (call->m == 1 || fbq__fused_fixed_bytes(l, pick, call->m) + units * unit_bytes + results +
+                                127 <=
+                            fbq__fused_most_bytes(&f->gpu, pick)) {
+        args->results_turn = (int)results;
+        args->smem_t *= 2;
+    }
     args->smem_x = args->smem_t + (int)l->rank_tiles * (512 + 32);
     args->smem_up = args->smem_x + (int)(units * unit_bytes);
     args->smem_barriers = args->smem_up + pick->stages * (int)l->rank_tiles * 512;
