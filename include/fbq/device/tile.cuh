@@ -61,9 +61,9 @@ struct Fused {
     static constexpr int stage_bytes =
         (stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
 
-    // What is known of x before its numbers: a pair for each of two lanes, or for each column
-    // (limbs.cuh, words.cuh).
-    static constexpr int correction_bytes = flushes * (Columns == 1 ? 16 : Columns * 8);
+    // What is known of x before its numbers: a pair for each of two lanes, or four words for each
+    // column (limbs.cuh, words.cuh).
+    static constexpr int correction_bytes = flushes * (Columns == 1 ? 16 : Columns * 16);
 };
 
 // Sizes that a kernel may know when it is compiled.

@@ -18,31 +18,32 @@ inline namespace FBQ_NAMESPACE
 {
 
 // One tensor-core step of 4-bit codes: 16 rows x 16 k from one word of each lane. Low nibbles are
-// row g, high nibbles row g + 8; bytes 0 and 2 are one pair of k, bytes 1 and 3 the next. Every code
-// goes to bits 6-9 of its half, which reads 16 + q at even k and -(16 + 15 - q) at odd k: lower in
-// the mantissa it would take fewer shifts but a bias of 256, and the bias costs accuracy.
+// row g, high nibbles row g + 8; bytes 0 and 2 are one pair of k, bytes 1 and 3 the next.
+//   row g      256 + q (even k), -(256 + 15 - q) (odd k)
+//   row g + 8   16 + q (even k),  -(16 + 15 - q) (odd k)
 struct Operand4 {
     u32 a0, a1, a2, a3;
 };
 
 FBQ_DEVICE Operand4 unpack4(u32 word)
 {
+    const u32 first = word << 2, second = word >> 6;
     Operand4 a;
-    a.a0 = and_or<0x03c003c0u, 0xcc004c00u>(word << 6);
-    a.a1 = and_or<0x03c003c0u, 0xcc004c00u>(word << 2);
-    a.a2 = and_or<0x03c003c0u, 0xcc004c00u>(word >> 2);
-    a.a3 = and_or<0x03c003c0u, 0xcc004c00u>(word >> 6);
+    a.a0 = and_or<0x003c003cu, 0xdc005c00u>(first);
+    a.a1 = and_or<0x03c003c0u, 0xcc004c00u>(first);
+    a.a2 = and_or<0x003c003cu, 0xdc005c00u>(second);
+    a.a3 = and_or<0x03c003c0u, 0xcc004c00u>(second);
     return a;
 }
 
-// What unpack4 adds to the codes, as an operand: minus the bias in rows 0-7 and minus one in rows
-// 8-15, so that one step sums both corrections of a group of x: -sum(bias x) and -sum(x).
-//   bias at even k: 16; at odd k: -31
+// What unpack4 adds to the codes, as an operand, negated: rows 0-7 and 8-15 have biases of their
+// own.
+//   bias at even k: 256 or 16; at odd k: -271 or -31
 FBQ_DEVICE Operand4 minus_bias4()
 {
     Operand4 a;
-    a.a0 = a.a2 = 0x4fc0cc00u; // -16, 31
-    a.a1 = a.a3 = 0xbc00bc00u; // -1, -1
+    a.a0 = a.a2 = 0x5c3cdc00u; // -256, 271
+    a.a1 = a.a3 = 0x4fc0cc00u; // -16, 31
     return a;
 }
 

@@ -1,7 +1,7 @@
 // fbq/device/words.cuh: up to eight rows of x as the fp16 numbers they are.
 //
-// Shared memory of a unit: for each flush and column {-sum(bias x), -sum(x)}, then for each row of x
-// 256 bytes. In odd rows the two halves of every 128
+// Shared memory of a unit: for each flush and column {-sum(bias x) of rows 0-7, of rows 8-15,
+// -sum(x), nothing}, then for each row of x 256 bytes. In odd rows the two halves of every 128
 // bytes change places, so that neighbouring columns fall into different banks.
 //
 // SPDX-License-Identifier: Apache-2.0
@@ -58,17 +58,21 @@ FBQ_DEVICE void words_prepare(const fbq_fused_args &args, saddr slice, int count
         const WordLane x = word_lane<C>(slice, lane, args.m);
         FBQ_UNROLL
         for (int f = 0; f < C::flushes; f++) {
-            float c[4] = {0, 0, 0, 0};
+            float b[4] = {0, 0, 0, 0}, s[4] = {0, 0, 0, 0};
             FBQ_UNROLL
             for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
                 const u32x4 v = lds_u32x4(x.half[h % 2] + (u32)(h / 2 * 128));
-                mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.x, v.y);
-                mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.z, v.w);
+                mma_f16(b, bias.a0, bias.a1, bias.a2, bias.a3, v.x, v.y);
+                mma_f16(b, bias.a0, bias.a1, bias.a2, bias.a3, v.z, v.w);
+                mma_f16(s, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, v.x, v.y);
+                mma_f16(s, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, v.z, v.w);
             }
             // any four lanes hold all columns
-            if (lane < 4)
-                sts_f32x4(slice + (u32)((f * C::columns + 2 * lane) * 8),
-                          f32x4{c[0], c[2], c[1], c[3]});
+            const saddr to = slice + (u32)((f * C::columns + 2 * lane) * 16);
+            if (lane < 4) {
+                sts_f32x4(to, f32x4{b[0], b[2], s[0], 0});
+                sts_f32x4(to + 16, f32x4{b[1], b[3], s[1], 0});
+            }
         }
     }
 }
@@ -78,11 +82,12 @@ template <class C>
 FBQ_DEVICE void words_start(float (&c)[4], saddr unit, int f, float z_upper, float z_lower,
                             int lane)
 {
-    const f32x4 v = lds_f32x4(unit + (u32)((f * C::columns + 2 * (lane & 3)) * 8));
-    c[0] = fma(z_upper, v.y, v.x);
-    c[1] = fma(z_upper, v.w, v.z);
-    c[2] = fma(z_lower, v.y, v.x);
-    c[3] = fma(z_lower, v.w, v.z);
+    const saddr from = unit + (u32)((f * C::columns + 2 * (lane & 3)) * 16);
+    const f32x4 even = lds_f32x4(from), odd = lds_f32x4(from + 16);
+    c[0] = fma(z_upper, even.z, even.x);
+    c[1] = fma(z_upper, odd.z, odd.x);
+    c[2] = fma(z_lower, even.z, even.y);
+    c[3] = fma(z_lower, odd.z, odd.y);
 }
 
 FBQ_DEVICE void words_flush(float (&y)[4], const float (&c)[4], u32 scale)

@@ -89,7 +89,7 @@ static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
 {
     int group = l->format.group;
     int64_t flushes = group == FBQ_GROUP_ROW || group > 128 ? 1 : 128 / group;
-    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 64;
+    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 128;
 }
 
 /* One area of partial results. */
