@@ -17,8 +17,8 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     using Pick = fbq::DefaultPick;
     const fbq_problem p = {
         {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1,
-                           Pick::down_slices, 1};
+    const fbq_pick down = {
+        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
     // chunks change nothing about the order of sums
     const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, 4, Pick::blocks_per_sm, 1, 2};
     fbq_error error;

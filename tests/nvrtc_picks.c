@@ -77,8 +77,7 @@ static const char *wrong_with(const cubin_resources *r, const fbq_problem *p, co
         return "wants more registers than a multiprocessor has";
     if (r->registers > 255 || r->registers < 16)
         return "has no believable number of registers";
-    if (pick->kernel == FBQ_KERNEL_FUSED &&
-        (int)r->registers > fbq__fused_registers(p->m_max))
+    if (pick->kernel == FBQ_KERNEL_FUSED && (int)r->registers > fbq__fused_registers(p->m_max))
         return "has more registers than the predicate expects";
     return NULL;
 }
@@ -87,8 +86,8 @@ static const char *wrong_with(const cubin_resources *r, const fbq_problem *p, co
 static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
 {
     const int fused = pick->kernel == FBQ_KERNEL_FUSED;
-    compiled what = {(int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps, pick->chunks,
-                     0, 0, 0};
+    compiled what = {(int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps,
+                     pick->chunks,      0, 0, 0};
     fbq__fixed f;
     memset(&f, 0, sizeof f);
     if (!fused)
@@ -141,14 +140,49 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     wrong = wrong_with(r, p, &pick);
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
-        printf("sm_%d group %d zero %s branch %d m %d k %lld %s: %u registers, %u bytes of stack, %llu of "
+        printf("sm_%d group %d zero %s branch %d m %d k %lld %s: %u registers, %u bytes of stack, "
+               "%llu of "
                "local memory: %s\n",
                gpu->capability, what.group, zero_names[what.zero], what.branch, p->m_max,
-               (long long)p->shape.k, text,
-               r->registers, r->stack, (unsigned long long)r->local, wrong);
+               (long long)p->shape.k, text, r->registers, r->stack, (unsigned long long)r->local,
+               wrong);
         all.failed++;
     }
     return r->registers;
+}
+
+/* Picks that are nobody's default: those that were found to want the most registers, and some with
+ * all warps. Each where it is legal. */
+static void take_others(void)
+{
+    static const struct {
+        int m, group, zero, k, warps, chunks, stages;
+    } others[] = {{1, FBQ_GROUP_ROW, 1, 4096, 3, 16, 2},
+                  {1, 256, 1, 64, 4, 6, 4},
+                  {1, 256, 0, 576, 3, 16, 3},
+                  {1, 256, 1, 300, 2, 8, 2},
+                  {1, 128, 2, 4096, 16, 2, 4},
+                  {1, 128, 1, 4096, 16, 6, 3},
+                  {8, 256, 1, 64, 8, 6, 3},
+                  {8, 256, 1, 576, 3, 6, 3},
+                  {8, FBQ_GROUP_ROW, 0, 576, 1, 32, 4},
+                  {8, 64, 1, 5120, 4, 4, 4},
+                  {8, 128, 1, 1984, 1, 8, 4},
+                  {8, 128, 2, 4096, 16, 2, 4},
+                  {8, 128, 1, 2048, 16, 4, 3},
+                  {8, 64, 2, 1024, 11, 2, 3}};
+    int taken = 0;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const fbq_problem p =
+            problem_of(others[i].group, (fbq_zero)others[i].zero, others[i].k, 128, others[i].m);
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, others[i].warps, others[i].chunks, 1, 1,
+                               others[i].stages};
+        if (fbq_pick_check(&p, gpu, &pick, NULL) != FBQ_OK)
+            continue;
+        take(&p, FBQ_KERNEL_FUSED, &pick);
+        taken++;
+    }
+    assert_true(taken >= 10);
 }
 
 static void test_defaults(void **state)
@@ -175,6 +209,7 @@ static void test_defaults(void **state)
             take(&p, FBQ_KERNEL_FUSED, NULL);
             take(&p, FBQ_KERNEL_DOWN, NULL);
         }
+    take_others();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
             printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,
@@ -184,7 +219,7 @@ static void test_defaults(void **state)
            "%.2f s a kernel\n",
            gpu->capability, all.count, all.most, all.bytes / (size_t)all.count, all.largest,
            all.time / all.count);
-    assert_true(all.count >= 62);
+    assert_true(all.count >= 62 + 10);
     assert_int_equal(all.failed, 0);
 }
 

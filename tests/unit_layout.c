@@ -423,8 +423,8 @@ static void test_places_are_stable(void **state)
 }
 
 /* 4 bits, as the kernels read them: lane 4 g + t of a warp loads the 16 bytes at chunk * 512 +
- * lane * 16, four words j = 0 .. 3. A word holds the codes of one tensor-core step: row g in the low
- * nibbles, row g + 8 in the high ones, four k each. */
+ * lane * 16, four words j = 0 .. 3. A word holds the codes of one tensor-core step: row g in the
+ * low nibbles, row g + 8 in the high ones, four k each. */
 static void test_documented_4_bits(void **state)
 {
     static const int first_bit[2][2][2] = {/* [odd][high][below] */

@@ -100,8 +100,8 @@ fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &a
                                       cudaFuncAttributePreferredSharedMemoryCarveout,
                                       cudaSharedmemCarveoutMaxShared);
     if (result == cudaSuccess && l.shared_bytes > 48 * 1024)
-        result = cudaFuncSetAttribute((const void *)kernel,
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, f.gpu.shared_block);
+        result = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, f.gpu.shared_block);
     if (result != cudaSuccess)
         return of_cuda(result);
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -119,11 +119,11 @@ template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
-    const auto fused =
-        f.resident ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, true, Pick::warps,
-                                        Pick::chunks / 2, Pick::stages>>
-                   : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
-                                        Pick::chunks / 2, Pick::stages>>;
+    const auto fused = f.resident
+                           ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, true,
+                                                Pick::warps, Pick::chunks / 2, Pick::stages>>
+                           : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false,
+                                                Pick::warps, Pick::chunks / 2, Pick::stages>>;
     bool overlaps = false;
     fbq__launch l;
     if (call.down) {
@@ -150,8 +150,7 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
     f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
-    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1,
-                Pick::stages};
+    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1, Pick::stages};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);

@@ -29,9 +29,10 @@ template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Reside
           int Units, int Stages>
 void add(table &t)
 {
-    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages},
-                 fbq::fused<fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units,
-                                       Stages>>});
+    t.push_back(
+        {{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages},
+         fbq::fused<
+             fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages>>});
 }
 
 template <int Zero, bool Resident, int Warps, int Units, int Stages>
@@ -80,10 +81,10 @@ table make()
 template <int Group>
 void add_spread(table &t)
 {
-#define ADD(group, zero, warps, units, stages, chunks, resident, branch)                  \
-    if constexpr (Group == group) {                                                       \
-        add<Group, zero, 1, branch, chunks, resident, warps, units, stages>(t);           \
-        add<Group, zero, 8, !branch, chunks, resident, warps, units, stages>(t);          \
+#define ADD(group, zero, warps, units, stages, chunks, resident, branch)         \
+    if constexpr (Group == group) {                                              \
+        add<Group, zero, 1, branch, chunks, resident, warps, units, stages>(t);  \
+        add<Group, zero, 8, !branch, chunks, resident, warps, units, stages>(t); \
     }
     SIMT_SPREAD(ADD)
 #undef ADD

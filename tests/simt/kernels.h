@@ -27,10 +27,10 @@ struct variant {
 template <int Group, int Bulk>
 fused_body find_fused(const variant &v);
 
-#define SIMT_FIND_FUSED(group)                          \
-    template <>                                         \
-    fused_body find_fused<group, 0>(const variant &v);  \
-    template <>                                         \
+#define SIMT_FIND_FUSED(group)                         \
+    template <>                                        \
+    fused_body find_fused<group, 0>(const variant &v); \
+    template <>                                        \
     fused_body find_fused<group, 1>(const variant &v);
 SIMT_FIND_FUSED(0)
 SIMT_FIND_FUSED(32)

@@ -74,8 +74,8 @@ static double massive_bound(const layer *l, const layer_case *c, const double *w
             most = fmax(most, fabs(x[k]));
             sum += fabs(w[n * c->k + k]);
         }
-        bound += c->m == 1 ? most * sum * ldexp(1, -21)
-                           : most * scale * 2 * 31 * 128 * ldexp(1, -24);
+        bound +=
+            c->m == 1 ? most * sum * ldexp(1, -21) : most * scale * 2 * 31 * 128 * ldexp(1, -24);
     }
     return bound;
 }

@@ -43,8 +43,8 @@ typedef struct layer_case {
     int slices, down_warps, down_chunks; /* 0: 2, 2 and 1 */
     int default_picks;                   /* none of the six above, but fbq_pick_default */
     int k_known;                         /* a kernel for this K alone */
-    int one_part; /* shared memory for one part of x at a time; 0: for all of x */
-    int sms;      /* 0: 2 */
+    int one_part;   /* shared memory for one part of x at a time; 0: for all of x */
+    int sms;        /* 0: 2 */
     int capability; /* 0: that of fbq_simt_gpu(), with bulk copies */
     int resident;
     uint64_t seed; /* of the order; the data depend on data_seed alone */

@@ -33,10 +33,7 @@ public:
     void add(const char *name, const void *base, std::size_t bytes, unsigned permissions);
 
     // Is `steady` memory steady in what follows? By default it is.
-    void let_steady(bool on)
-    {
-        steady_ = on;
-    }
+    void let_steady(bool on) { steady_ = on; }
 
     // Forget the accesses of the last launch; what was written stays written.
     void begin_launch();

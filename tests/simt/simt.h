@@ -36,9 +36,9 @@ typedef struct fbq_simt_report {
 /* How many findings of a kind (a name of report.h) the report names, repeats included. */
 long fbq_simt_found(const fbq_simt_report *report, const char *kind);
 
-/* A GPU of few multiprocessors, so that blocks take several tiles each, and of more shared memory than
- * any real one, so that x of every K stays there and a few default picks do. Its capability is one
- * that has bulk copies; 80 in a copy of it takes the kernels that do without. */
+/* A GPU of few multiprocessors, so that blocks take several tiles each, and of more shared memory
+ * than any real one, so that x of every K stays there and a few default picks do. Its capability is
+ * one that has bulk copies; 80 in a copy of it takes the kernels that do without. */
 const fbq_gpu *fbq_simt_gpu(void);
 
 /* Bytes of scratch that a call with m rows wants under the given picks (options may be NULL). */

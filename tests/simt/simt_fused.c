@@ -1,6 +1,7 @@
 /* tests/simt/simt_fused.c: the unmodified kernels on the CPU, against the reference in double.
  *
- *     simt_fused [CAPABILITY]     90: with bulk copies; 80: without; all tests under each by default
+ *     simt_fused [CAPABILITY]     90: with bulk copies; 80: without; all tests under each by
+ * default
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "layer.h"

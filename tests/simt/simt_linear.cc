@@ -217,8 +217,7 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     }
 
     simt::fused_body fused_body = find_fused(f, options.k_known != 0);
-    simt::down_body down_body =
-        simt::find_down(fbq__columns(call->m), f.down.warps, f.down.chunks);
+    simt::down_body down_body = simt::find_down(fbq__columns(call->m), f.down.warps, f.down.chunks);
     if ((!fused_body && !only_down) || (!down_body && call->down)) {
         char text[256], pick[128];
         fbq_pick_print(fused_body || only_down ? &f.down : &f.fused, pick, sizeof pick);

@@ -8,11 +8,11 @@
 
 // down: t[slice][row of x][rank] = sum over the slice's k of x . A^T. Grid: rank_tiles x slices.
 typedef struct fbq_down_args {
-    const void *x;      // m x k words
-    const void *blocks; // A behind its header
+    const void *x;       // m x k words
+    const void *blocks;  // A behind its header
     const void *records; // weights behind their header
-    float *t;           // slices x m x (rank_tiles * 16)
-    long long x_stride; // words
+    float *t;            // slices x m x (rank_tiles * 16)
+    long long x_stride;  // words
     int m;
     int k;
     int chunks;           // of 64 k
@@ -42,19 +42,19 @@ typedef struct fbq_fused_args {
     int n;
     int k;
     int tiles;
-    int chunks;     // of 64 k
-    int parts;      // steps of a tile
-    int x_vectors;  // x rows begin on 16 bytes
-    int y_f32;      // y and residual are fp32, not fp16
+    int chunks;    // of 64 k
+    int parts;     // steps of a tile
+    int x_vectors; // x rows begin on 16 bytes
+    int y_f32;     // y and residual are fp32, not fp16
     int rank_tiles;
-    int slices;      // partial sums of t
-    int results_turn; // bytes from one area of partial results to the next; 0: there is one
-    int smem_t;      // shared memory offsets in bytes: t's steps,
-    int smem_x;      // x,
+    int slices;        // partial sums of t
+    int results_turn;  // bytes from one area of partial results to the next; 0: there is one
+    int smem_t;        // shared memory offsets in bytes: t's steps,
+    int smem_x;        // x,
     int smem_up;       // blocks of B,
     int smem_barriers; // the rings' barriers,
     int smem_ring;     // the warps' rings
-    int unit_bytes;  // x of one unit
+    int unit_bytes;    // x of one unit
 } fbq_fused_args;
 
 #endif

@@ -15,8 +15,8 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}, or for one row of
-// x 8 bytes a lane, high in even columns and low in odd ones; the power of two of each column.
+// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}, or for one row
+// of x 8 bytes a lane, high in even columns and low in odd ones; the power of two of each column.
 constexpr int branch_step_bytes = 512 + 8 * 4;
 
 FBQ_DEVICE float larger_magnitude(float a, float b)

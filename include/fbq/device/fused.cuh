@@ -42,8 +42,8 @@ FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float 
 {
     // Where two areas take turns, one barrier a tile is enough: whoever fills an area again has
     // passed the barrier after the one its readers had to reach. Where x leaves room for one only,
-    // its readers are waited for. The warps take turns at finishing, so that none is always the last
-    // at the barrier.
+    // its readers are waited for. The warps take turns at finishing, so that none is always the
+    // last at the barrier.
     const saddr part = area + (u32)((turn & 1) * args.results_turn);
     if (C::columns > 1 && args.results_turn == 0)
         sync_block();
@@ -69,17 +69,17 @@ FBQ_DEVICE void finish_tile(const fbq_fused_args &args, saddr area, const float 
     }
 }
 
-// Shared memory, in order: partial results, t's steps, x, blocks of B, the rings' barriers, the rings
-// (args has the offsets).
+// Shared memory, in order: partial results, t's steps, x, blocks of B, the rings' barriers, the
+// rings (args has the offsets).
 template <class C>
 FBQ_DEVICE void fused(const fbq_fused_args &args)
 {
     const int warp = warp_index(), lane = thread_index() % warp_lanes;
     const Share share = share_of<C>(args, warp);
     const saddr area = smem(), area_t = area + (u32)args.smem_t;
-    const saddr slice = area + (u32)(args.smem_x + (C::resident ? share.first
-                                                                : warp * C::part_units) *
-                                                       args.unit_bytes);
+    const saddr slice =
+        area +
+        (u32)(args.smem_x + (C::resident ? share.first : warp * C::part_units) * args.unit_bytes);
 
     // x first, since it would wait behind the weights; then weights, which travel while x is taken
     // in and t is waited for. Neither is written by the kernel before this one: that is down of the

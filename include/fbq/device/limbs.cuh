@@ -20,7 +20,7 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-constexpr int limb_bytes = 64;                 // of a chunk
+constexpr int limb_bytes = 64; // of a chunk
 constexpr int limb_chunk_bytes = 3 * limb_bytes;
 
 template <class C>
@@ -40,8 +40,7 @@ template <class C>
 FBQ_DEVICE void limbs_load(u32x4 (&b)[2], saddr unit, int lane)
 {
     const int limb = min_int(lane >> 2 & 3, 2);
-    const saddr at =
-        unit + (u32)(C::correction_bytes + limb * limb_bytes + (lane & 3) * 16);
+    const saddr at = unit + (u32)(C::correction_bytes + limb * limb_bytes + (lane & 3) * 16);
     b[0] = lds_u32x4(at);
     b[1] = lds_u32x4(at + (u32)limb_chunk_bytes);
 }
@@ -64,7 +63,8 @@ FBQ_DEVICE void limbs_fetch(const fbq_fused_args &args, saddr slice, int first, 
 FBQ_DEVICE void limbs_of(u32 k0, u32 k1, u32 k2, u32 k3, u32 (&limb)[3])
 {
     const u32 even = permute_bytes<0x5140>(k0, k2), odd = permute_bytes<0x5140>(k1, k3);
-    const u32 top = permute_bytes<0x5410>(permute_bytes<0x4062>(k0, k2), permute_bytes<0x4062>(k1, k3));
+    const u32 top =
+        permute_bytes<0x5410>(permute_bytes<0x4062>(k0, k2), permute_bytes<0x4062>(k1, k3));
     limb[0] = permute_bytes<0x5410>(even, odd) ^ 0x80808080u;
     limb[1] = permute_bytes<0x7632>(even, odd) ^ 0x80808080u;
     // a byte of `top` is 32 .. 96, so no borrow leaves it

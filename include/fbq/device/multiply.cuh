@@ -42,8 +42,8 @@ FBQ_DEVICE void scale_of(saddr scales, saddr zeros, int slot, u32 &scale, u32 &z
 }
 
 // One unit of codes. `slot`: its first group in the stage, `slots`: the groups there are; `second`:
-// where its second chunk is. Where K ends in the middle of a unit that is the first chunk again, and
-// its groups beyond K are the last there is: they meet an x of zeros.
+// where its second chunk is. Where K ends in the middle of a unit that is the first chunk again,
+// and its groups beyond K are the last there is: they meet an x of zeros.
 template <class C>
 FBQ_DEVICE void multiply_unit(float (&y)[4], const fbq_fused_args &args, saddr codes, saddr second,
                               saddr scales, saddr zeros, saddr x, int slot, int slots, int lane)

@@ -25,8 +25,8 @@ inline namespace FBQ_NAMESPACE
 // ---- Where am I ----
 
 // Once a kernel: the shuffles keep the compiler from reading a special register anew wherever the
-// index is used, which takes some 50 cycles each time, and tell it that a warp's index is one number
-// for all its lanes.
+// index is used, which takes some 50 cycles each time, and tell it that a warp's index is one
+// number for all its lanes.
 FBQ_DEVICE int thread_index()
 {
     return __shfl_sync(0xffffffffu, (int)threadIdx.x, (int)threadIdx.x & 31);
@@ -96,8 +96,8 @@ FBQ_DEVICE void wait_for_producer()
 
 typedef u32 saddr;
 
-// The block's dynamic shared memory, 128-byte aligned. Its size is a launch argument. Once a kernel,
-// as above.
+// The block's dynamic shared memory, 128-byte aligned. Its size is a launch argument. Once a
+// kernel, as above.
 FBQ_DEVICE saddr smem()
 {
     extern __shared__ __align__(128) unsigned char fbq_smem[];

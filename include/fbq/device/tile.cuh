@@ -53,9 +53,9 @@ struct Fused {
     // A stage of the ring: codes, scales (with fp16 zero points), integer zero points; whole lines,
     // since bulk copies are fastest between those. host/geometry.h repeats these sizes.
     static constexpr int group_bytes = Zero == zero_f16 ? 64 : 32;
-    static constexpr int groups = Group == 0            ? 1
-                                  : Group > unit_codes  ? PartUnits / 2 + 1
-                                                        : PartUnits * unit_codes / Group;
+    static constexpr int groups = Group == 0           ? 1
+                                  : Group > unit_codes ? PartUnits / 2 + 1
+                                                       : PartUnits *unit_codes / Group;
     static constexpr int stage_scales = PartUnits * 2 * chunk_bytes;
     static constexpr int stage_zeros = stage_scales + groups * group_bytes;
     static constexpr int stage_bytes =
@@ -119,8 +119,9 @@ FBQ_DEVICE Part part_of(const Share &share, int part)
 template <class C>
 FBQ_DEVICE int chunks_of(const fbq_fused_args &args, const Part &p)
 {
-    return C::chunks && C::chunks % 2 == 0 ? 2 * p.count
-                                           : min_int(2 * p.count, chunks_of_k<C>(args) - 2 * p.first);
+    return C::chunks && C::chunks % 2 == 0
+               ? 2 * p.count
+               : min_int(2 * p.count, chunks_of_k<C>(args) - 2 * p.first);
 }
 
 // The group that a unit begins in.

@@ -10,15 +10,15 @@
 #include "../device/args.cuh"
 #include "../fbq.h"
 
-/* Calls of 1, of 2 .. 4 and of more rows of x are served by picks of their own, since more rows want
- * more shared memory: the most rows of the class that m belongs to. */
+/* Calls of 1, of 2 .. 4 and of more rows of x are served by picks of their own, since more rows
+ * want more shared memory: the most rows of the class that m belongs to. */
 static inline int fbq__class_m(int64_t m, int m_max)
 {
     return m == 1 ? 1 : m <= 4 && m_max > 4 ? 4 : m_max;
 }
 
-/* The part of a layer and its picks that does not change from call to call. problem.m_max is that of
- * the class. */
+/* The part of a layer and its picks that does not change from call to call. problem.m_max is that
+ * of the class. */
 typedef struct fbq__fixed {
     fbq_layout layout;
     fbq_problem problem;
@@ -69,9 +69,7 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 {
     int group = l->format.group;
     int64_t units = fbq__part_units(pick);
-    int64_t groups = group == FBQ_GROUP_ROW ? 1
-                     : group > 128          ? units / 2 + 1
-                                            : units * 128 / group;
+    int64_t groups = group == FBQ_GROUP_ROW ? 1 : group > 128 ? units / 2 + 1 : units * 128 / group;
     int64_t bytes = units * 1024 + groups * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) +
                     (l->format.zero == FBQ_ZERO_CODE ? (groups + 2) / 2 * 16 : 0);
     return (bytes + 127) / 128 * 128;
@@ -80,8 +78,7 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 /* All stages, a barrier for each, and as many slots for a tile's blocks of B. */
 static inline int64_t fbq__ring_bytes(const fbq_layout *l, const fbq_pick *pick)
 {
-    return pick->stages *
-           (pick->warps * (fbq__stage_bytes(l, pick) + 8) + l->rank_tiles * 512);
+    return pick->stages * (pick->warps * (fbq__stage_bytes(l, pick) + 8) + l->rank_tiles * 512);
 }
 
 /* x of one unit: three limbs of each k for one row, fp16 for more; and its corrections. */
@@ -136,8 +133,8 @@ static inline void fbq__choose_chunks(const fbq_layout *l, const fbq_gpu *gpu, i
 {
     int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, parts = (share + 2) / 3;
     int64_t part = (share + parts - 1) / parts;
-    for (pick->chunks = (int)(2 * part);
-         pick->chunks > 2 && !fbq__fused_resident(l, gpu, pick, m); pick->chunks -= 2)
+    for (pick->chunks = (int)(2 * part); pick->chunks > 2 && !fbq__fused_resident(l, gpu, pick, m);
+         pick->chunks -= 2)
         ;
 }
 
@@ -235,23 +232,22 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
     args->smem_t = (int)results;
-    if (call->m == 1 || fbq__fused_fixed_bytes(l, pick, call->m) + units * unit_bytes + results +
-                                127 <=
-                            fbq__fused_most_bytes(&f->gpu, pick)) {
+    if (call->m == 1 ||
+        fbq__fused_fixed_bytes(l, pick, call->m) + units * unit_bytes + results + 127 <=
+            fbq__fused_most_bytes(&f->gpu, pick)) {
         args->results_turn = (int)results;
         args->smem_t *= 2;
     }
     args->smem_x = args->smem_t + (int)l->rank_tiles * (512 + 32);
     args->smem_up = args->smem_x + (int)(units * unit_bytes);
     args->smem_barriers = args->smem_up + pick->stages * (int)l->rank_tiles * 512;
-    args->smem_ring =
-        (args->smem_barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
+    args->smem_ring = (args->smem_barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
     args->unit_bytes = (int)unit_bytes;
     launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
-    launch->shared_bytes = (unsigned)(args->smem_ring +
-                                      pick->stages * pick->warps * fbq__stage_bytes(l, pick));
+    launch->shared_bytes =
+        (unsigned)(args->smem_ring + pick->stages * pick->warps * fbq__stage_bytes(l, pick));
     /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
      * multiprocessors longer than others, two would meet on one and leave another without. */
     least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;

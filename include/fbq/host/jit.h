@@ -139,8 +139,8 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
                     pick->stages);
 }
 
-/* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and more
- * otherwise. */
+/* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and
+ * more otherwise. */
 static void fbq__program_source(const fbq__fixed *f, const fbq_kernel *kernels, int count,
                                 char *text, size_t bytes)
 {
@@ -207,8 +207,9 @@ static fbq_status fbq__nvrtc_build(const fbq__nvrtc *n, const char *source, int 
 
 #define FBQ__PROGRAM_BYTES 4096
 
-fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick, int ptx,
-                       const char *nvrtc_library, void **image, size_t *bytes, fbq_error *error)
+fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
+                       int ptx, const char *nvrtc_library, void **image, size_t *bytes,
+                       fbq_error *error)
 {
     char source[FBQ__PROGRAM_BYTES];
     fbq__fixed f;

@@ -7,8 +7,8 @@
 #include "geometry.h"
 #include "gpu.h"
 
-/* What serves calls of 1 row of x, of 2 .. 4 and of more: each class has picks of its own, since more
- * rows want more shared memory. */
+/* What serves calls of 1 row of x, of 2 .. 4 and of more: each class has picks of its own, since
+ * more rows want more shared memory. */
 #define FBQ__CLASSES 3
 
 typedef struct fbq__served {
@@ -208,8 +208,8 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
 }
 
 /* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for
- * that one's results itself. down reads nothing before it has waited (prefetches into L2 apart, which
- * cannot go stale), and only then lets fused start: so fused too finds everything before down
+ * that one's results itself. down reads nothing before it has waited (prefetches into L2 apart,
+ * which cannot go stale), and only then lets fused start: so fused too finds everything before down
  * finished, and waits for t alone. Nothing is asked of what else runs on the stream. */
 static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
                                      const fbq__launch *launch, void *args, int overlaps,
