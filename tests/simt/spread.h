@@ -28,7 +28,7 @@
     X(64, 1, 16, 3, 2, 0, true, false)                                 \
     X(128, 2, 2, 1, 3, 0, true, false)                                 \
     X(128, 1, 8, 2, 2, 64, false, true) /* every part is whole */      \
-    X(128, 0, 1, 2, 4, 0, true, true)                                  \
+    X(128, 0, 1, 2, 4, 21, true, true)                                 \
     X(128, 1, 3, 3, 2, 21, false, false)                               \
     X(256, 1, 1, 2, 2, 9, true, false)                                 \
     X(256, 2, 2, 3, 3, 0, false, true)                                 \
