@@ -242,8 +242,8 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
- * `fused` may each be NULL for the default picks: one for single rows of x, one for more. Several
- * threads may prepare on one context. A default whose code spills with the NVRTC at hand is built
+ * `fused` may each be NULL for the default picks: one each for single rows of x, for 2 to 4 and for
+ * more. Several threads may prepare on one context. A default whose code spills with the NVRTC at hand is built
  * again with fewer warps (fbq_plan_pick tells); a given pick is refused with FBQ_ERR_PICK. Fails
  * with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
@@ -284,6 +284,9 @@ typedef struct fbq_call {
  * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
  * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
  * aligned x and x_stride are faster.
+ * Nothing is asked of the kernels before and after on the stream. (One that is itself launched with
+ * programmatic stream serialization right behind may start before y is written; it waits with
+ * griddepcontrol.wait before it reads y, as that attribute asks of every kernel.)
  * Returns a status only: FBQ_ERR_NULL, _SIZE, _RANK (factors for a layer of rank 0), _ALIGNMENT,
  * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two
  * kernels. */
