@@ -243,9 +243,9 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
  * `fused` may each be NULL for the default picks: one each for single rows of x, for 2 to 4 and for
- * more. Several threads may prepare on one context. A default whose code spills with the NVRTC at hand is built
- * again with fewer warps (fbq_plan_pick tells); a given pick is refused with FBQ_ERR_PICK. Fails
- * with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
+ * more. Several threads may prepare on one context. A default whose code spills with the NVRTC at
+ * hand is built again with fewer warps (fbq_plan_pick tells); a given pick is refused with
+ * FBQ_ERR_PICK. Fails with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
 
