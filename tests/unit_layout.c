@@ -449,11 +449,12 @@ static void test_documented_4_bits(void **state)
                     }
 }
 
-/* What unpack.cuh does to a word, in integers. For fp16: after a shift of its own a code stands at
- * bit 6 of a half, and a mask leaves it alone. For bytes: a mask alone leaves q or 16 q. */
+/* What unpack.cuh does to a word, in integers. For fp16: after one of two shifts a code stands at
+ * bit 2 (row g) or 6 (row g + 8) of a half, and a mask leaves it alone. For bytes: a mask alone
+ * leaves q or 16 q. */
 static void test_unpacked_by_mask_and_shift(void **state)
 {
-    static const uint32_t half_mask = 0x03c0, byte_mask[2] = {0x0f, 0xf0};
+    static const uint32_t half_mask[2] = {0x003c, 0x03c0}, byte_mask[2] = {0x0f, 0xf0};
     fbq_layout l = layout_of(format_of(4, 128, FBQ_ZERO_F16), fbq_shape_of(16, 64, 0));
     (void)state;
     for (int row = 0; row < 16; row++)
@@ -465,13 +466,11 @@ static void test_unpacked_by_mask_and_shift(void **state)
                 fbq_code_position(&l, row, k, bit, NULL);
                 for (int b = 0; b < 4; b++)
                     word |= (q >> b & 1u) << (bit[b] & 31);
-                const uint32_t shifted[2][2] = {/* [high][below] */
-                                                {word << 6, word << 2},
-                                                {word >> 2, word >> 6}};
+                const uint32_t shifted[2] = {word << 2, word >> 6}; /* [high] */
                 for (int i = 0; i < 8; i++) {
                     const int there = i == 4 * odd + 2 * high + below;
-                    const uint32_t half = shifted[i >> 1 & 1][i & 1] >> 16 * (i >> 2);
-                    assert_int_equal(half & half_mask, there ? q << 6 : 0);
+                    const uint32_t half = shifted[i >> 1 & 1] >> 16 * (i >> 2);
+                    assert_int_equal(half & half_mask[i & 1], there ? q << (i & 1 ? 6 : 2) : 0);
                 }
                 byte = word >> 8 * (2 * odd + high);
                 assert_int_equal(byte & byte_mask[below], q << (below ? 4 : 0));

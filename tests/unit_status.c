@@ -379,9 +379,21 @@ static void test_preparing_and_launching(void **state)
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "spills 64 bytes", "no spills");
     fake("FBQ_FAKE_LOCAL", NULL);
     fake("FBQ_FAKE_THREADS", "31");
-    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "31 threads", "wants 32");
-    fake("FBQ_FAKE_THREADS", NULL);
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "fbq_down", "31 threads");
+    fbq_problem plain = problem_of(32, 4096, 0, 1);
+    PROVOKE(FBQ_ERR_PICK, PREPARE(&plain, NULL, NULL), "fbq_fused", "31 threads", "wants 32");
     assert_null(plan);
+    /* a default of 16 warps that turns out too many is built again with 8, and nothing is said */
+    fake("FBQ_FAKE_THREADS", "256");
+    fbq_error silent = {FBQ_OK, 0, "untouched"};
+    fbq_pick taken;
+    assert_int_equal(fbq_prepare(c, &plain, NULL, NULL, &plan, &silent), FBQ_OK);
+    assert_string_equal(silent.detail, "untouched");
+    assert_int_equal(fbq_plan_pick(plan, FBQ_KERNEL_FUSED, 1, &taken), FBQ_OK);
+    assert_int_equal(taken.warps, 8);
+    fbq_plan_free(plan);
+    plan = NULL;
+    fake("FBQ_FAKE_THREADS", NULL);
     assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
     check_calls(plan);
     fbq_plan_free(plan);

@@ -94,11 +94,9 @@ fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &a
 {
     cudaLaunchConfig_t config = {};
     cudaLaunchAttribute attribute = {};
-    cudaError_t result = cudaSuccess;
-    if (fbq__one_split(&f))
-        result = cudaFuncSetAttribute((const void *)kernel,
-                                      cudaFuncAttributePreferredSharedMemoryCarveout,
-                                      cudaSharedmemCarveoutMaxShared);
+    cudaError_t result = cudaFuncSetAttribute(
+        (const void *)kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+        fbq__one_split(&f) ? cudaSharedmemCarveoutMaxShared : cudaSharedmemCarveoutDefault);
     if (result == cudaSuccess && l.shared_bytes > 48 * 1024)
         result = cudaFuncSetAttribute(
             (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, f.gpu.shared_block);

@@ -284,9 +284,10 @@ typedef struct fbq_call {
  * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
  * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
  * aligned x and x_stride are faster.
- * Nothing is asked of the kernels before and after on the stream. (One that is itself launched with
- * programmatic stream serialization right behind may start before y is written; it waits with
- * griddepcontrol.wait before it reads y, as that attribute asks of every kernel.)
+ * On sm_90 and later the kernels are launched with programmatic stream serialization and wait by
+ * themselves. Kernels around them that are launched without it need do nothing; one launched with
+ * it, before or behind, waits with griddepcontrol.wait before it ends or reads y, as that attribute
+ * asks of every kernel.
  * Returns a status only: FBQ_ERR_NULL, _SIZE, _RANK (factors for a layer of rank 0), _ALIGNMENT,
  * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two
  * kernels. */

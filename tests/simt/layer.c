@@ -46,8 +46,8 @@ static void note_wrong(layer_result *result, const char *what, int64_t m, int64_
 /* ---- Comparing ---- */
 
 /* The error that is allowed. Rounding to y's type, plus what fp32 accumulation costs: the tensor
- * core sums codes under a bias of up to 31 (device/unpack.cuh), so that a sum's rounding errors are
- * relative to numbers some times larger than the result's own terms. */
+ * core sums codes under a bias of up to 271 (device/unpack.cuh), so that a sum's rounding errors
+ * are relative to numbers some times larger than the result's own terms. */
 static double bound_of(const layer_case *c, double ref, double scale)
 {
     double accumulation = scale * ldexp(1, -17);
@@ -75,7 +75,7 @@ static double massive_bound(const layer *l, const layer_case *c, const double *w
             sum += fabs(w[n * c->k + k]);
         }
         bound +=
-            c->m == 1 ? most * sum * ldexp(1, -21) : most * scale * 2 * 31 * 128 * ldexp(1, -24);
+            c->m == 1 ? most * sum * ldexp(1, -21) : most * scale * 2 * 271 * 128 * ldexp(1, -24);
     }
     return bound;
 }

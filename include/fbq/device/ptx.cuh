@@ -282,13 +282,15 @@ FBQ_DEVICE void prefetch_l2(const void *p, int bytes, int lane)
 #endif
 }
 // Packed weights: read once and by nobody else, so they stay out of L1; the 256-byte prefetch lets
-// L2 fetch whole DRAM bursts.
+// L2 fetch whole DRAM bursts. Not as read-only data (.nc): a kernel that overlaps the one before it
+// may read what that one wrote.
 FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
 {
     u32x4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+    asm volatile("ld.global.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "l"(p));
+                 : "l"(p)
+                 : "memory");
     return v;
 }
 FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p)

@@ -67,7 +67,8 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
     return FBQ_OK;
 }
 
-static fbq_status fbq__served_build(fbq_plan *plan, int index, fbq_error *error)
+/* *fused_failed: with FBQ_ERR_PICK, whether fused it was that was compiled to something unfit. */
+static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed, fbq_error *error)
 {
     const fbq_context *c = plan->context;
     fbq__served *served = &plan->served[index];
@@ -78,6 +79,8 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, fbq_error *error)
     void *image;
     size_t bytes;
     CUresult result;
+    fbq_status status;
+    *fused_failed = 0;
     fbq__program_source(f, kernels, branch ? 2 : 1, source, sizeof source);
     FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
     result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
@@ -85,10 +88,11 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, fbq_error *error)
     if (result != CUDA_SUCCESS)
         return fbq__cuda_fail(&c->driver, result, "cuLibraryLoadData", error);
     plan->overlaps = capability >= 90;
-    FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error));
     if (branch)
         FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_DOWN, index, &served->down, error));
-    return FBQ_OK;
+    status = fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error);
+    *fused_failed = status == FBQ_ERR_PICK;
+    return status;
 }
 
 static fbq_status fbq__pick_take(const fbq_context *c, const fbq_problem *problem,
@@ -104,13 +108,16 @@ static fbq_status fbq__pick_take(const fbq_context *c, const fbq_problem *proble
     return fbq_pick_check(problem, &c->gpu, given, error);
 }
 
-/* Picks, kernels and sizes for calls of m rows, or of 2 .. m rows. */
+/* Picks, kernels and sizes for the class of rows whose most is m. */
 static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, int m,
                                    const fbq_pick *down, const fbq_pick *fused, fbq_error *error)
 {
     int index = fbq__served_index(m);
     fbq__fixed *f = &plan->served[index].fixed;
+    fbq_error why; /* a try that is followed by another leaves the caller's alone */
     fbq_status status;
+    int fused_failed;
+    memset(&why, 0, sizeof why);
     f->problem = *problem;
     f->problem.m_max = m;
     f->gpu = plan->context->gpu;
@@ -119,16 +126,18 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
     fbq__fix(f);
     /* A compiler that is not the one the defaults were chosen with may want more registers. */
-    status = fbq__served_build(plan, index, error);
-    while (status == FBQ_ERR_PICK && !fused && f->fused.warps > 1) {
+    status = fbq__served_build(plan, index, &fused_failed, &why);
+    while (fused_failed && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
         fbq__choose_chunks(&f->layout, &f->gpu, m, &f->fused);
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
         plan->context->driver.library_unload(plan->library[index]);
         plan->library[index] = NULL;
-        status = fbq__served_build(plan, index, error);
+        status = fbq__served_build(plan, index, &fused_failed, &why);
     }
+    if (status != FBQ_OK && error)
+        *error = why;
     return status;
 }
 
