@@ -418,6 +418,35 @@ void source_changes(void **)
         });
 }
 
+// As with other asynchronous copies, what the copying thread itself writes to the source in flight
+// is sometimes seen and sometimes not.
+void source_is_read_at_any_time(void **)
+{
+    alignas(16) static float changing[4];
+    static u32 got;
+    int late = 0;
+    for (std::uint64_t seed = 1; seed <= 40; seed++) {
+        simt::launch_shape s = shape(1, 32, shared_bytes);
+        s.seed = seed;
+        changing[0] = 1;
+        simt::memory m;
+        simt::report r;
+        simt::launch(s, m, r, [] {
+            make(1);
+            if (thread_index() == 0) {
+                barrier_expect(bar(0), 16);
+                copy_bulk(stage(0), changing, 16, bar(0));
+                stg_f32(changing, 2);
+                barrier_wait(bar(0), 0);
+                got = lds_u32(stage(0));
+            }
+        });
+        assert_true(got == bits_of(1) || got == bits_of(2));
+        late += got == bits_of(2);
+    }
+    assert_in_range(late, 1, 39);
+}
+
 // ---- Malformed copies ----
 
 void malformed_copies(void **)
@@ -674,6 +703,7 @@ int main()
         cmocka_unit_test(write_too_early),
         cmocka_unit_test(copy_too_early),
         cmocka_unit_test(source_changes),
+        cmocka_unit_test(source_is_read_at_any_time),
         cmocka_unit_test(malformed_copies),
         cmocka_unit_test(unready),
         cmocka_unit_test(misused_barriers),
