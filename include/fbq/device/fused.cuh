@@ -151,7 +151,7 @@ FBQ_DEVICE void fused(const fbq_fused_args &args)
 
 #ifndef FBQ_SIMT
 // No launch bounds: given any, ptxas aims at a number of registers and spills a few to hit it. Left
-// alone it takes 60 to 110, which 16 warps fit into; fbq_prepare checks what was compiled.
+// alone it takes few enough for 16 warps; fbq_prepare checks what was compiled.
 template <class C>
 static __global__ void fused_kernel(const __grid_constant__ fbq_fused_args args)
 {
