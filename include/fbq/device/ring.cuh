@@ -171,7 +171,7 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
     ahead_advance<C>(ahead, args);
 }
 
-// Wait for stage s, for the parity-th time modulo 2.
+// Wait for stage s. `parity`: of the rounds through the ring so far.
 template <class C>
 FBQ_DEVICE void ring_wait(const Ring &ring, int s, u32 parity)
 {

@@ -219,7 +219,7 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
 /* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for
  * that one's results itself. down reads nothing before it has waited (prefetches into L2 apart,
  * which cannot go stale), and only then lets fused start: so fused too finds everything before down
- * finished, and waits for t alone. Nothing is asked of what else runs on the stream. */
+ * finished, and waits for t alone. fbq_linear says what that asks of other kernels. */
 static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
                                      const fbq__launch *launch, void *args, int overlaps,
                                      CUstream stream)
