@@ -184,7 +184,7 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     fbq_problem served = problem;
     if (call.m < 1 || call.m > problem.m_max)
         return FBQ_ERR_SIZE;
-    served.m_max = fbq__class_m(call.m, problem.m_max);
+    served.m_max = fbq__class_m(fbq__class_of(call.m), problem.m_max);
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
     if constexpr (std::is_same_v<Pick, DefaultPick>)
         if (s == FBQ_ERR_PICK)

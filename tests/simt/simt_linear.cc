@@ -93,7 +93,7 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int
         options = &defaults;
     }
     f->problem = *problem;
-    f->problem.m_max = fbq__class_m(m, problem->m_max);
+    f->problem.m_max = fbq__class_m(fbq__class_of(m), problem->m_max);
     problem = &f->problem;
     f->gpu = options->gpu ? *options->gpu : *fbq_simt_gpu();
     fbq_status status = fbq_layout_of(&problem->format, &problem->shape, &f->layout, error);

@@ -10,11 +10,20 @@
 #include "../device/args.cuh"
 #include "../fbq.h"
 
-/* Calls of 1, of 2 .. 4 and of more rows of x are served by picks of their own, since more rows
- * want more shared memory: the most rows of the class that m belongs to. */
-static inline int fbq__class_m(int64_t m, int m_max)
+/* Calls of 1, of 2 .. 4 and of more rows of x are classes with picks of their own, since more rows
+ * want more shared memory. */
+#define FBQ__CLASSES 3
+
+static inline int fbq__class_of(int64_t m)
 {
-    return m == 1 ? 1 : m <= 4 && m_max > 4 ? 4 : m_max;
+    return m == 1 ? 0 : m <= 4 ? 1 : 2;
+}
+
+/* The most rows of a class, where calls have up to m_max. */
+static inline int fbq__class_m(int index, int m_max)
+{
+    static const int most[FBQ__CLASSES - 1] = {1, 4};
+    return index < FBQ__CLASSES - 1 && most[index] < m_max ? most[index] : m_max;
 }
 
 /* The part of a layer and its picks that does not change from call to call. problem.m_max is that

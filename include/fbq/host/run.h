@@ -7,10 +7,7 @@
 #include "geometry.h"
 #include "gpu.h"
 
-/* What serves calls of 1 row of x, of 2 .. 4 and of more: each class has picks of its own, since
- * more rows want more shared memory. */
-#define FBQ__CLASSES 3
-
+/* What serves a class of calls. */
 typedef struct fbq__served {
     fbq__fixed fixed;
     CUkernel down, fused;
@@ -23,11 +20,6 @@ struct fbq_plan {
     CUlibrary library[FBQ__CLASSES];
     fbq__served served[FBQ__CLASSES];
 };
-
-static int fbq__served_index(int64_t m)
-{
-    return m == 1 ? 0 : m <= 4 ? 1 : 2;
-}
 
 /* Load a kernel now, since loading is lazy and a launch must not do it, and let it have all the
  * shared memory that its pick may ask for. */
@@ -108,18 +100,17 @@ static fbq_status fbq__pick_take(const fbq_context *c, const fbq_problem *proble
     return fbq_pick_check(problem, &c->gpu, given, error);
 }
 
-/* Picks, kernels and sizes for the class of rows whose most is m. */
-static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, int m,
+/* Picks, kernels and sizes for a class. */
+static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, int index,
                                    const fbq_pick *down, const fbq_pick *fused, fbq_error *error)
 {
-    int index = fbq__served_index(m);
     fbq__fixed *f = &plan->served[index].fixed;
     fbq_error why; /* a try that is followed by another leaves the caller's alone */
     fbq_status status;
     int fused_failed;
     memset(&why, 0, sizeof why);
     f->problem = *problem;
-    f->problem.m_max = m;
+    f->problem.m_max = fbq__class_m(index, problem->m_max);
     f->gpu = plan->context->gpu;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
     FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
@@ -129,7 +120,7 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     status = fbq__served_build(plan, index, &fused_failed, &why);
     while (fused_failed && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
-        fbq__choose_chunks(&f->layout, &f->gpu, m, &f->fused);
+        fbq__choose_chunks(&f->layout, &f->gpu, f->problem.m_max, &f->fused);
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
         plan->context->driver.library_unload(plan->library[index]);
@@ -167,11 +158,9 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
     memset(p, 0, sizeof *p);
     p->context = context;
     p->m_max = problem->m_max;
-    status = fbq__served_make(p, problem, 1, down, fused, error);
-    if (status == FBQ_OK && p->m_max > 1)
-        status = fbq__served_make(p, problem, fbq__class_m(2, p->m_max), down, fused, error);
-    if (status == FBQ_OK && p->m_max > 4)
-        status = fbq__served_make(p, problem, p->m_max, down, fused, error);
+    status = FBQ_OK;
+    for (int i = 0; i <= fbq__class_of(p->m_max) && status == FBQ_OK; i++)
+        status = fbq__served_make(p, problem, i, down, fused, error);
     if (status != FBQ_OK) {
         fbq_plan_free(p);
         return status;
@@ -196,7 +185,7 @@ size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
     if (!plan)
         return 0;
     for (int64_t m = 1; m <= plan->m_max; m++) {
-        size_t bytes = fbq__scratch_bytes(&plan->served[fbq__served_index(m)].fixed, m);
+        size_t bytes = fbq__scratch_bytes(&plan->served[fbq__class_of(m)].fixed, m);
         most = bytes > most ? bytes : most;
     }
     return most;
@@ -211,7 +200,7 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
         return FBQ_ERR_SIZE;
     if ((unsigned)kernel >= FBQ_KERNELS)
         return FBQ_ERR_PICK;
-    f = &plan->served[fbq__served_index(m)].fixed;
+    f = &plan->served[fbq__class_of(m)].fixed;
     *pick = kernel == FBQ_KERNEL_DOWN ? f->down : f->fused;
     return FBQ_OK;
 }
@@ -256,7 +245,7 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
         return FBQ_ERR_NULL;
     if (call->m < 1 || call->m > plan->m_max)
         return FBQ_ERR_SIZE;
-    served = &plan->served[fbq__served_index(call->m)];
+    served = &plan->served[fbq__class_of(call->m)];
     FBQ__TRY(fbq__call_check(&served->fixed, call));
     d = &plan->context->driver;
     if (d->context_device(&current) != CUDA_SUCCESS || current != plan->context->device)

@@ -141,8 +141,8 @@ static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
 }
 
 /* One block of 16 warps and a ring of two stages: on an H200 the best of those measured, or within
- * 3 % of it, at every size with one row of x (docs/kernels.md). Narrow layers have fewer warps a block, and more blocks. Fewer warps also
- * where x does not fit beside the rings of 16. */
+ * 3 % of it, at every size with one row of x (docs/kernels.md). Narrow layers have fewer warps a
+ * block, and more blocks. Fewer warps also where x does not fit beside the rings of 16. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
