@@ -84,12 +84,6 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
     return (bytes + 127) / 128 * 128;
 }
 
-/* All stages, a barrier for each, and as many slots for a tile's blocks of B. */
-static inline int64_t fbq__ring_bytes(const fbq_layout *l, const fbq_pick *pick)
-{
-    return pick->stages * (pick->warps * (fbq__stage_bytes(l, pick) + 8) + l->rank_tiles * 512);
-}
-
 /* x of one unit: three limbs of each k for one row, fp16 for more; and its corrections. */
 static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
 {
@@ -104,20 +98,40 @@ static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
     return pick->warps * FBQ_TILE * fbq__columns(m) * 4;
 }
 
-/* All but x: partial results (two areas for one row of x; more rows get by with one), t of each 16
- * ranks, the rings. */
-static inline int64_t fbq__fused_fixed_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
+/* What a block of fused keeps in shared memory: where each thing begins, in this order, and the
+ * end. Partial results come first; `turn` is how far their areas lie apart, 0 where there is one.
+ */
+typedef struct fbq__shared {
+    int64_t turn, t, x, up, barriers, rings, bytes;
+} fbq__shared;
+
+/* With x of so many units, and one or two areas of partial results. */
+static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_pick *pick, int64_t m,
+                                         int64_t units, int areas)
 {
-    return (m == 1 ? 2 : 1) * fbq__fused_results_bytes(pick, m) + l->rank_tiles * (512 + 32) +
-           fbq__ring_bytes(l, pick);
+    int64_t results = fbq__fused_results_bytes(pick, m);
+    fbq__shared s;
+    s.turn = areas > 1 ? results : 0;
+    s.t = areas * results;
+    s.x = s.t + l->rank_tiles * (512 + 32);
+    s.up = s.x + units * fbq__unit_bytes(l, m);
+    s.barriers = s.up + pick->stages * l->rank_tiles * 512;
+    s.rings = (s.barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
+    s.bytes = s.rings + pick->stages * pick->warps * fbq__stage_bytes(l, pick);
+    return s;
+}
+
+/* Two areas of partial results for one row of x; more rows get by with one. */
+static inline int fbq__least_areas(int64_t m)
+{
+    return m == 1 ? 2 : 1;
 }
 
 /* Fewest bytes a block gets by with: x of one step at a time, or all of x where that is less. */
 static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
     int64_t all = fbq__units(l), step = pick->warps * fbq__part_units(pick);
-    return fbq__fused_fixed_bytes(l, pick, m) + (step < all ? step : all) * fbq__unit_bytes(l, m) +
-           127;
+    return fbq__shared_of(l, pick, m, step < all ? step : all, fbq__least_areas(m)).bytes;
 }
 
 /* What a block may take so that pick->blocks_per_sm of them fit; the driver keeps 1 KB a block. */
@@ -131,7 +145,7 @@ static inline int64_t fbq__fused_most_bytes(const fbq_gpu *gpu, const fbq_pick *
 static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                       int64_t m)
 {
-    return fbq__fused_fixed_bytes(l, pick, m) + fbq__units(l) * fbq__unit_bytes(l, m) + 127 <=
+    return fbq__shared_of(l, pick, m, fbq__units(l), fbq__least_areas(m)).bytes <=
            fbq__fused_most_bytes(gpu, pick);
 }
 
@@ -210,10 +224,12 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    int64_t unit_bytes = fbq__unit_bytes(l, call->m);
     int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
-    int64_t results = fbq__fused_results_bytes(pick, call->m), least;
     int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
+    int64_t most = fbq__fused_most_bytes(&f->gpu, pick), least;
+    fbq__shared shared = fbq__shared_of(l, pick, call->m, units, 2);
+    if (shared.bytes > most)
+        shared = fbq__shared_of(l, pick, call->m, units, fbq__least_areas(call->m));
     memset(args, 0, sizeof *args);
     args->x = call->x;
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
@@ -240,27 +256,21 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
-    args->smem_t = (int)results;
-    if (call->m == 1 ||
-        fbq__fused_fixed_bytes(l, pick, call->m) + units * unit_bytes + results + 127 <=
-            fbq__fused_most_bytes(&f->gpu, pick)) {
-        args->results_turn = (int)results;
-        args->smem_t *= 2;
-    }
-    args->smem_x = args->smem_t + (int)l->rank_tiles * (512 + 32);
-    args->smem_up = args->smem_x + (int)(units * unit_bytes);
-    args->smem_barriers = args->smem_up + pick->stages * (int)l->rank_tiles * 512;
-    args->smem_ring = (args->smem_barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
-    args->unit_bytes = (int)unit_bytes;
+    args->results_turn = (int)shared.turn;
+    args->smem_t = (int)shared.t;
+    args->smem_x = (int)shared.x;
+    args->smem_up = (int)shared.up;
+    args->smem_barriers = (int)shared.barriers;
+    args->smem_ring = (int)shared.rings;
+    args->unit_bytes = (int)fbq__unit_bytes(l, call->m);
     launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
-    launch->shared_bytes =
-        (unsigned)(args->smem_ring + pick->stages * pick->warps * fbq__stage_bytes(l, pick));
+    launch->shared_bytes = (unsigned)shared.bytes;
     /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
      * multiprocessors longer than others, two would meet on one and leave another without. */
     least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;
-    if (launch->shared_bytes < least && least <= fbq__fused_most_bytes(&f->gpu, pick))
+    if (launch->shared_bytes < least && least <= most)
         launch->shared_bytes = (unsigned)least;
 }
 
