@@ -392,7 +392,7 @@ void global_bounds(void **)
     alignas(16) static u32 buffer[64];
     auto half = [](simt::memory &m) { m.add("half", buffer, 128, simt::readable); };
     expect(
-        clean, shape(1, 32, 0), [] { ldg_stream_u32(buffer + thread_index()); }, half);
+        clean, shape(1, 32, 0), [] { ldg_stream_u32x4(buffer + thread_index() % 8 * 4); }, half);
     expect(
         kind::global_bounds, shape(1, 32, 0), [] { ldg_f32(buffer + thread_index() + 1); }, half);
     expect(
@@ -409,7 +409,7 @@ void global_alignment(void **)
 {
     alignas(16) static char buffer[64];
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u32x4(buffer + 8); });
-    expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_stream_u32x2(buffer + 4); });
+    expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_stream_u32x4(buffer + 4); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { ldg_u16(buffer + 1); });
     expect(kind::global_alignment, shape(1, 32, 0), [] { stg_u16(buffer + 1, 0); });
 }
@@ -498,26 +498,26 @@ void global_race(void **)
 
 void global_stale(void **)
 {
-    static u32 word_;
-    u32 *const w = &word_;
+    alignas(16) static u32 words[4];
+    u32 *const w = words;
     expect(kind::global_stale, shape(1, 64, 0), [=] {
         if (thread_index() == 0) {
             stg_f32(w, 1);
         }
         sync_block();
-        ldg_stream_u32(w);
+        ldg_stream_u32x4(w);
     });
     // The read comes first, the write after a barrier: still not read-only for the launch.
     expect(
         kind::global_stale, shape(1, 64, 0),
         [=] {
-            ldg_stream_u32(w);
+            ldg_stream_u32x4(w);
             sync_block();
             if (thread_index() == 0) {
                 stg_f32(w, 1);
             }
         },
-        [=](simt::memory &m) { m.add("w", w, 4, simt::readable | simt::writable); });
+        [=](simt::memory &m) { m.add("w", w, sizeof words, simt::readable | simt::writable); });
 }
 
 // Scratch keeps what an earlier launch wrote and knows what none did.
@@ -538,7 +538,8 @@ void global_uninitialised(void **)
 // A launch that overlaps the one before: only steady memory before the wait, and everybody waits.
 void overlap(void **)
 {
-    static u32 weights[32], x[32], y[32];
+    alignas(16) static u32 weights[128];
+    static u32 x[32], y[32];
     simt::launch_shape s = shape(2, 32, 0);
     s.grid_x = 1;
     s.overlaps = true;
@@ -551,7 +552,7 @@ void overlap(void **)
         clean, s,
         [] {
             int t = thread_index();
-            ldg_stream_u32(weights + t);
+            ldg_stream_u32x4(weights + 4 * t);
             wait_for_producer();
             ldg_f32(x + t);
             stg_f32(y + t, 1);
@@ -567,7 +568,7 @@ void overlap(void **)
     expect(
         kind::early, s,
         [] {
-            ldg_stream_u32(weights + thread_index());
+            ldg_stream_u32x4(weights + 4 * thread_index());
             wait_for_producer();
         },
         [&](simt::memory &m) {

@@ -204,24 +204,6 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p, simt::site at = SIMT_HERE)
     simt::global_load(p, &v, 16, true, at);
     return v;
 }
-FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p, simt::site at = SIMT_HERE)
-{
-    u32x2 v;
-    simt::global_load(p, &v, 8, true, at);
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u32(const void *p, simt::site at = SIMT_HERE)
-{
-    u32 v;
-    simt::global_load(p, &v, 4, true, at);
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u8(const void *p, simt::site at = SIMT_HERE)
-{
-    u8 v;
-    simt::global_load(p, &v, 1, true, at);
-    return v;
-}
 FBQ_DEVICE u32x4 ldg_u32x4(const void *p, simt::site at = SIMT_HERE)
 {
     u32x4 v;

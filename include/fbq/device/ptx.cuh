@@ -293,26 +293,6 @@ FBQ_DEVICE u32x4 ldg_stream_u32x4(const void *p)
                  : "memory");
     return v;
 }
-FBQ_DEVICE u32x2 ldg_stream_u32x2(const void *p)
-{
-    u32x2 v;
-    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
-                 : "=r"(v.x), "=r"(v.y)
-                 : "l"(p));
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u32(const void *p)
-{
-    u32 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
-    return v;
-}
-FBQ_DEVICE u32 ldg_stream_u8(const void *p)
-{
-    u32 v;
-    asm volatile("ld.global.nc.L1::no_allocate.u8 %0, [%1];" : "=r"(v) : "l"(p));
-    return v;
-}
 // Activations and partial sums: written by an earlier kernel, shared by many blocks.
 FBQ_DEVICE u32x4 ldg_u32x4(const void *p)
 {
