@@ -170,14 +170,11 @@ extern "C" cudaError_t own_up_launch(const own_up *a, cudaStream_t stream)
 namespace
 {
 
-// What unpack4 adds to the codes of even and odd k: 256 + q and -(256 + 15 - q) in a0 and a2, with
-// 16 for 256 in a1 and a3.
-__device__ __forceinline__ unsigned weight_pair(unsigned word, float even_bias, float odd_bias,
-                                                float scale, float zero)
+// What unpack4 adds to the codes of even and odd k: 64 + q and -(64 + 15 - q).
+__device__ __forceinline__ unsigned weight_pair(unsigned word, float scale, float zero)
 {
     const float2 v = __half22float2(*(const __half2 *)&word);
-    const __half2 w =
-        __floats2half2_rn(scale * (v.x - even_bias - zero), scale * (v.y + odd_bias - zero));
+    const __half2 w = __floats2half2_rn(scale * (v.x - 64 - zero), scale * (v.y + 79 - zero));
     return *(const unsigned *)&w;
 }
 
@@ -217,14 +214,14 @@ __global__ void dequantise_kernel(const dequantise a)
         const fbq::Operand4 low = fbq::unpack4(h ? codes.z : codes.x),
                             high = fbq::unpack4(h ? codes.w : codes.y);
         uint4 upper, lower;
-        upper.x = weight_pair(low.a0, 256, 271, scale.x, zero.x);
-        upper.y = weight_pair(low.a2, 256, 271, scale.x, zero.x);
-        upper.z = weight_pair(high.a0, 256, 271, scale.x, zero.x);
-        upper.w = weight_pair(high.a2, 256, 271, scale.x, zero.x);
-        lower.x = weight_pair(low.a1, 16, 31, scale.y, zero.y);
-        lower.y = weight_pair(low.a3, 16, 31, scale.y, zero.y);
-        lower.z = weight_pair(high.a1, 16, 31, scale.y, zero.y);
-        lower.w = weight_pair(high.a3, 16, 31, scale.y, zero.y);
+        upper.x = weight_pair(low.a0, scale.x, zero.x);
+        upper.y = weight_pair(low.a2, scale.x, zero.x);
+        upper.z = weight_pair(high.a0, scale.x, zero.x);
+        upper.w = weight_pair(high.a2, scale.x, zero.x);
+        lower.x = weight_pair(low.a1, scale.y, zero.y);
+        lower.y = weight_pair(low.a3, scale.y, zero.y);
+        lower.z = weight_pair(high.a1, scale.y, zero.y);
+        lower.w = weight_pair(high.a3, scale.y, zero.y);
         for (int half = 0; half < 2; half++) {
             const int n = tile * 16 + g + half * 8;
             const uint4 v = half ? lower : upper;

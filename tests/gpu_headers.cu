@@ -18,9 +18,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     const fbq_problem p = {
         {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
     const fbq_pick down = {
-        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
-    // chunks change nothing about the order of sums
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, 4, Pick::blocks_per_sm, 1, 2};
+        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
     fbq_error error;
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
@@ -34,6 +32,8 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         const fbq_call call = {
             m, dx.data, 0, d.weights.data, d.down.data,  d.up.data, nullptr, nullptr,
             0, dy.data, 0, scratch.data,   scratch.bytes};
+        // an even number of units a part, and tiles, change nothing about the order of sums
+        const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, m == 1 ? 8 : 2, 1, 1, 2, 2};
         fbq_problem q = p;
         q.m_max = (int)m;
         fbq_plan *plan = nullptr;

@@ -69,19 +69,19 @@ static void test_round_trip(void **state)
 
 static void test_print(void **state)
 {
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, 16, 4, 1, 0, 2};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 5, 0};
-    const fbq_pick odd = {(fbq_kernel)9, 1, 1, 1, 1, 1};
-    const char *whole = "fused warps=16 chunks=4 blocks_per_sm=1 slices=0 stages=2";
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 16, 4, 1, 0, 2, 3};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 5, 0, 0};
+    const fbq_pick odd = {(fbq_kernel)9, 1, 1, 1, 1, 1, 1};
+    const char *whole = "fused warps=16 chunks=4 blocks_per_sm=1 slices=0 stages=2 tiles=3";
     char text[100];
     (void)state;
     assert_int_equal(fbq_pick_print(&fused, text, sizeof text), strlen(whole));
     assert_int_equal(fbq_pick_print(NULL, NULL, 0), strlen("no pick"));
     assert_string_equal(text, whole);
     fbq_pick_print(&down, text, sizeof text);
-    assert_string_equal(text, "down warps=8 chunks=2 blocks_per_sm=1 slices=5 stages=0");
+    assert_string_equal(text, "down warps=8 chunks=2 blocks_per_sm=1 slices=5 stages=0 tiles=0");
     fbq_pick_print(&odd, text, sizeof text);
-    assert_string_equal(text, "? warps=1 chunks=1 blocks_per_sm=1 slices=1 stages=1");
+    assert_string_equal(text, "? warps=1 chunks=1 blocks_per_sm=1 slices=1 stages=1 tiles=1");
     /* too small a buffer: a NUL in its place, nothing behind it, the whole length */
     for (size_t bytes = 0; bytes <= strlen(whole) + 1; bytes++) {
         memset(text, '#', sizeof text);
@@ -101,11 +101,11 @@ static void test_parse(void **state)
     static const struct {
         const char *text;
         fbq_pick pick;
-    } good[] = {{"down", {FBQ_KERNEL_DOWN, 0, 0, 0, 0, 0}},
-                {"  fused   slices=3\twarps=2\n", {FBQ_KERNEL_FUSED, 2, 0, 0, 3, 0}},
-                {"down slices=-1 warps=+7", {FBQ_KERNEL_DOWN, 7, 0, 0, -1, 0}},
+    } good[] = {{"down", {FBQ_KERNEL_DOWN, 0, 0, 0, 0, 0, 0}},
+                {"  fused   slices=3\twarps=2\n", {FBQ_KERNEL_FUSED, 2, 0, 0, 3, 0, 0}},
+                {"down slices=-1 warps=+7", {FBQ_KERNEL_DOWN, 7, 0, 0, -1, 0, 0}},
                 {"fused stages=3 warps=2147483647 chunks=-2147483648",
-                 {FBQ_KERNEL_FUSED, INT32_MAX, INT32_MIN, 0, 0, 3}}};
+                 {FBQ_KERNEL_FUSED, INT32_MAX, INT32_MIN, 0, 0, 3, 0}}};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         fbq_pick pick;
@@ -117,7 +117,7 @@ static void test_parse(void **state)
 /* Each in a block of its own size, so that a sanitizer sees a read behind the text. */
 static void refused(const char *text, const char *says)
 {
-    const fbq_pick before = {FBQ_KERNEL_FUSED, 1, 2, 3, 4, 5};
+    const fbq_pick before = {FBQ_KERNEL_FUSED, 1, 2, 3, 4, 5, 6};
     fbq_pick pick = before;
     char *copy = malloc(strlen(text) + 1);
     assert_non_null(copy);
@@ -162,8 +162,8 @@ static void test_limits(void **state)
 {
     const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 4096, 128, 8);
     const fbq_gpu *gpu = gpu_named("H100");
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 1, 2};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8, 1};
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 1, 2, 1};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8, 1, 1};
     fbq_pick pick;
     (void)state;
 #define CHECK(base, change, ...) \
@@ -192,12 +192,15 @@ static void test_limits(void **state)
     CHECK(fused, pick.stages = 5, "pick.stages is 5", "2 .. 4");
     LEGAL(fused, pick.stages = 3);
     LEGAL(fused, pick.stages = 4);
+    CHECK(fused, pick.tiles = 0, "pick.tiles is 0", "1 .. 8");
+    CHECK(fused, pick.tiles = 9, "pick.tiles is 9", "1 .. 8");
+    LEGAL(fused, pick.tiles = 2);
     CHECK(down, pick.chunks = 0, "pick.chunks is 0", "1, 2 or 4");
     CHECK(down, pick.chunks = 3, "pick.chunks is 3", "1, 2 or 4");
     CHECK(down, pick.chunks = 8, "pick.chunks is 8");
     LEGAL(down, pick.chunks = 1);
     LEGAL(down, pick.chunks = 4);
-    LEGAL(down, (pick.blocks_per_sm = 0, pick.stages = 0)); /* fused's alone */
+    LEGAL(down, (pick.blocks_per_sm = 0, pick.stages = 0, pick.tiles = 0)); /* fused's alone */
     CHECK(fused, pick.blocks_per_sm = 0, "pick.blocks_per_sm is 0", "1 .. 16");
     CHECK(fused, pick.blocks_per_sm = 17, "pick.blocks_per_sm is 17");
     CHECK(fused, pick.blocks_per_sm = INT32_MIN, "pick.blocks_per_sm");
@@ -216,18 +219,24 @@ static void test_limits(void **state)
           "16 blocks", "m = 8");
 }
 
+static int64_t whole_lines(int64_t bytes)
+{
+    return (bytes + 127) / 128 * 128;
+}
+
 /* What the kernel's own list of its shared memory comes to, for 4 warps, one unit a step and two
- * stages, groups of 128 with fp16 zero points, 8 rows. */
+ * stages, groups of 128 with fp16 zero points, 8 rows, and no more tiles than blocks: partial
+ * results take the place of the rings then. */
 static int64_t shared_bytes(int64_t rank_tiles)
 {
-    const int64_t results = 4 * 16 * 8 * 4;
-    /* of each rank tile, t's fragments and the power of two of each column; two blocks of B */
-    const int64_t t = rank_tiles * (512 + 8 * 4), up = rank_tiles * 2 * 512;
-    /* of each warp, 8 rows of 128 words and a correction of two numbers for each */
-    const int64_t x = 4 * (8 * 128 * 2 + 8 * 8);
-    /* codes, scales with zero points, in whole lines; a barrier */
-    const int64_t stage = (1024 + 64 + 127) / 128 * 128 + 8;
-    return results + t + up + x + 127 + 4 * 2 * stage; /* 127: for alignment */
+    /* of each rank tile, t's fragments and the power of two of each column; its block of B */
+    const int64_t t = whole_lines(rank_tiles * (512 + 8 * 4)), up = rank_tiles * 512;
+    /* of each warp, 8 rows of 128 words, 64 bytes between the even and the odd ones, and a
+     * correction of two numbers for each */
+    const int64_t x = 4 * (8 * 128 * 2 + 64 + whole_lines(8 * 8));
+    /* codes, scales with zero points; a barrier each, and one for x */
+    const int64_t ring = 4 * 2 * whole_lines(1024 + 64), barriers = 4 * 3 * 8;
+    return whole_lines(t + x + up + barriers) + ring;
 }
 
 /* Just at the limit of shared memory, and one rank tile beyond, on every GPU. */
@@ -236,7 +245,7 @@ static void test_shared_memory_limit(void **state)
     (void)state;
     for (int i = 0; i < NOMINAL_GPUS; i++) {
         const fbq_gpu *gpu = &nominal_gpus[i];
-        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 1, 2};
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 1, 2, 1};
         const int64_t room =
             gpu->shared_sm - 1024 < gpu->shared_block ? gpu->shared_sm - 1024 : gpu->shared_block;
         int64_t tiles = 0;
@@ -258,8 +267,9 @@ static void test_defaults_are_legal(void **state)
     static const int64_t ks[] = {1,    31,   64,   65,    100,   255,   256,
                                  257,  576,  1000, 1024,  1536,  2048,  3584,
                                  4096, 5120, 8192, 11008, 14336, 18944, 28672};
-    /* the last one is too much for GPUs with 99 KB of shared memory a block: they get 960 */
-    static const int64_t ranks[] = {0, 1, 16, 17, 64, 128, 130, 256, 512, 960, 1024};
+    /* the last one is too much for any GPU; those with 99 KB of shared memory a block get the one
+     * before */
+    static const int64_t ranks[] = {0, 1, 16, 17, 64, 128, 130, 256, 512, 704, 4096};
     int checked = 0;
     (void)state;
     for (int i = 0; i < NOMINAL_GPUS; i++)
@@ -274,8 +284,7 @@ static void test_defaults_are_legal(void **state)
                                 fbq_pick pick;
                                 fbq_error error;
                                 checked++;
-                                if (ranks[r] == 1024 && kernel == FBQ_KERNEL_FUSED &&
-                                    nominal_gpus[i].shared_block < 100 * 1024) {
+                                if (ranks[r] == 4096 && kernel == FBQ_KERNEL_FUSED) {
                                     assert_int_equal(fbq_pick_default(&p, &nominal_gpus[i],
                                                                       FBQ_KERNEL_FUSED, &pick,
                                                                       NULL),
@@ -300,7 +309,7 @@ static void test_default_refusals(void **state)
 {
     fbq_problem p = problem_of(128, FBQ_ZERO_F16, 64, 4096, 4096, 8);
     fbq_gpu tiny = *gpu_named("RTX 3090");
-    fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4, 5};
+    fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4, 5, 6};
     const fbq_pick before = pick;
     (void)state;
     assert_refused(FBQ_ERR_UNSUPPORTED,

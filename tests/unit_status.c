@@ -135,7 +135,7 @@ static void test_packing(void **state)
 static void test_picks(void **state)
 {
     fbq_problem p;
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 17, 4, 1, 1, 2};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 17, 4, 1, 1, 2, 1};
     (void)state;
 #define UNSUPPORTED(change, ...)                                                               \
     p = problem_of(64, 128, 0, 8);                                                             \
@@ -166,7 +166,7 @@ static void test_picks(void **state)
 static fbq_status compile(const fbq_problem *p, int capability, int ptx, const char *library,
                           fbq_error *error)
 {
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1};
     fbq_gpu gpu = h200;
     void *image = NULL;
     size_t bytes = 0;
@@ -187,7 +187,7 @@ static int nvrtc_there(void)
 static void test_compiling(void **state)
 {
     fbq_problem p = problem_of(16, 64, 0, 1), eight = problem_of(16, 64, 0, 9);
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2}, wrong = {(fbq_kernel)2, 1, 2, 1, 1, 2};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1}, wrong = {(fbq_kernel)2, 1, 2, 1, 1, 2, 1};
     void *image;
     size_t bytes;
     (void)state;
@@ -340,7 +340,8 @@ static void check_calls(const fbq_plan *plan)
 static void test_preparing_and_launching(void **state)
 {
     fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
-    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 1, 2}, down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1};
+    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 1, 2, 1},
+             down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1};
     fbq_context *c = NULL;
     fbq_plan *plan = NULL;
     fbq_gpu gpu;

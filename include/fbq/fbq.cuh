@@ -31,16 +31,19 @@ struct DefaultPick {
     static constexpr int warps = 16;
     static constexpr int chunks = 4;
     static constexpr int stages = 2;
+    static constexpr int tiles = 1;
     static constexpr int blocks_per_sm = 1;
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
     static constexpr int down_slices = 8;
 };
 
-// For GPUs with less shared memory a block than DefaultPick wants.
-struct SmallPick : DefaultPick {
-    static constexpr int warps = 8;
+// What DefaultPick stands for where a GPU has too little shared memory for it.
+struct MiddlePick : DefaultPick {
     static constexpr int chunks = 2;
+};
+struct SmallPick : MiddlePick {
+    static constexpr int warps = 8;
 };
 
 namespace detail
@@ -117,11 +120,11 @@ template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
-    const auto fused = f.resident
-                           ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, true,
-                                                Pick::warps, Pick::chunks / 2, Pick::stages>>
-                           : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false,
-                                                Pick::warps, Pick::chunks / 2, Pick::stages>>;
+    const auto fused =
+        f.resident ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, Pick::tiles == 1,
+                                        Pick::warps, Pick::chunks / 2, Pick::stages, Pick::tiles>>
+                   : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
+                                        Pick::chunks / 2, Pick::stages, Pick::tiles>>;
     bool overlaps = false;
     fbq__launch l;
     if (call.down) {
@@ -147,8 +150,9 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     if (problem.format.group != Group || problem.format.zero != Zero)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
-    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1};
-    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1, Pick::stages};
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
+    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1,
+                Pick::stages,     Pick::tiles};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
@@ -187,6 +191,9 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     served.m_max = fbq__class_m(fbq__class_of(call.m), problem.m_max);
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
     if constexpr (std::is_same_v<Pick, DefaultPick>)
+        if (s == FBQ_ERR_PICK)
+            return linear<Group, Zero, MiddlePick>(problem, call, stream);
+    if constexpr (std::is_same_v<Pick, MiddlePick>)
         if (s == FBQ_ERR_PICK)
             return linear<Group, Zero, SmallPick>(problem, call, stream);
     if (s == FBQ_OK)

@@ -26,30 +26,29 @@ struct entry {
 typedef std::vector<entry> table;
 
 template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Resident, int Warps,
-          int Units, int Stages>
+          int Units, int Stages, int Tiles>
 void add(table &t)
 {
-    t.push_back(
-        {{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages},
-         fbq::fused<
-             fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages>>});
+    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages, Tiles},
+                 fbq::fused<fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units,
+                                       Stages, Tiles>>});
 }
 
-template <int Zero, bool Resident, int Warps, int Units, int Stages>
+template <int Zero, bool Resident, int Warps, int Units, int Stages, int Tiles>
 void add_zero(table &t)
 {
-    add<SIMT_GROUP, Zero, 1, false, 0, Resident, Warps, Units, Stages>(t);
-    add<SIMT_GROUP, Zero, 1, true, 0, Resident, Warps, Units, Stages>(t);
-    add<SIMT_GROUP, Zero, 8, false, 0, Resident, Warps, Units, Stages>(t);
-    add<SIMT_GROUP, Zero, 8, true, 0, Resident, Warps, Units, Stages>(t);
+    add<SIMT_GROUP, Zero, 1, false, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 1, true, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 8, false, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 8, true, 0, Resident, Warps, Units, Stages, Tiles>(t);
 }
 
-template <bool Resident, int Warps, int Units, int Stages>
+template <bool Resident, int Warps, int Units, int Stages, int Tiles>
 void add_format(table &t)
 {
-    add_zero<fbq::zero_none, Resident, Warps, Units, Stages>(t);
-    add_zero<fbq::zero_code, Resident, Warps, Units, Stages>(t);
-    add_zero<fbq::zero_f16, Resident, Warps, Units, Stages>(t);
+    add_zero<fbq::zero_none, Resident, Warps, Units, Stages, Tiles>(t);
+    add_zero<fbq::zero_code, Resident, Warps, Units, Stages, Tiles>(t);
+    add_zero<fbq::zero_f16, Resident, Warps, Units, Stages, Tiles>(t);
 }
 
 #if defined SIMT_DEFAULTS
@@ -57,22 +56,31 @@ void add_format(table &t)
 table make()
 {
     table t;
-    add_format<true, 1, 1, 2>(t);
-    add_format<true, 2, 1, 2>(t);
-    add_format<true, 4, 1, 2>(t);
-    add_format<true, 8, 1, 2>(t);
-    add_format<true, 16, 1, 2>(t);
-    add_format<true, 16, 2, 2>(t);
-    add_format<true, 16, 3, 2>(t);
+    add_format<true, 1, 1, 4, 1>(t);
+    add_format<true, 2, 1, 4, 1>(t);
+    add_format<true, 4, 1, 4, 1>(t);
+    add_format<true, 8, 1, 4, 1>(t);
+    add_format<true, 16, 1, 4, 1>(t);
+    add_format<true, 16, 2, 2, 1>(t);
+    add_format<true, 16, 3, 2, 1>(t);
     return t;
 }
 
-#elif defined SIMT_ONE_PICK
+#else
+
+// The pick that all formats have.
+template <int Zero, bool Resident, int Tiles>
+void add_base(table &t)
+{
+    add_zero<Zero, Resident, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles>(t);
+}
+
+#ifdef SIMT_ONE_PICK
 
 table make()
 {
     table t;
-    add_zero<fbq::zero_none, true, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    add_base<fbq::zero_none, false, SIMT_BASE_TILES>(t);
     return t;
 }
 
@@ -81,33 +89,38 @@ table make()
 template <int Group>
 void add_spread(table &t)
 {
-#define ADD(group, zero, warps, units, stages, chunks, resident, branch)         \
-    if constexpr (Group == group) {                                              \
-        add<Group, zero, 1, branch, chunks, resident, warps, units, stages>(t);  \
-        add<Group, zero, 8, !branch, chunks, resident, warps, units, stages>(t); \
+#define ADD(group, zero, warps, units, stages, tiles, chunks, resident, branch)         \
+    if constexpr (Group == group) {                                                     \
+        add<Group, zero, 1, branch, chunks, resident, warps, units, stages, tiles>(t);  \
+        add<Group, zero, 8, !branch, chunks, resident, warps, units, stages, tiles>(t); \
     }
     SIMT_SPREAD(ADD)
 #undef ADD
-    if constexpr (Group == 64) { // for tests of x that does not fit
-        add_zero<fbq::zero_none, false, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    if constexpr (Group ==
+                  64) { // for tests of tiles one by one, with x that stays and that does not
+        add_base<fbq::zero_none, true, 1>(t);
+        add_base<fbq::zero_none, false, 1>(t);
     }
 }
 
 table make()
 {
     table t;
-    add_format<true, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES>(t);
+    add_base<fbq::zero_none, false, SIMT_BASE_TILES>(t);
+    add_base<fbq::zero_code, false, SIMT_BASE_TILES>(t);
+    add_base<fbq::zero_f16, false, SIMT_BASE_TILES>(t);
     add_spread<SIMT_GROUP>(t);
     return t;
 }
 
+#endif
 #endif
 
 bool equal(const variant &a, const variant &b)
 {
     return a.zero == b.zero && a.columns == b.columns && a.branch == b.branch &&
            a.chunks == b.chunks && a.resident == b.resident && a.warps == b.warps &&
-           a.part_units == b.part_units && a.stages == b.stages;
+           a.part_units == b.part_units && a.stages == b.stages && a.tiles == b.tiles;
 }
 
 } // namespace

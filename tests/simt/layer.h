@@ -29,6 +29,7 @@ typedef enum layer_residual {
 /* One case. Zeros are defaults where that makes sense; n, k and m must be given. */
 typedef struct layer_case {
     int64_t n, k, r, m;
+    int64_t m_max; /* that the layer is prepared for; 0: m */
     int group;
     fbq_zero zero;
     fbq_type y_type; /* 0: FBQ_F16 */
@@ -39,11 +40,11 @@ typedef struct layer_case {
     int unused_branch; /* the layer has ranks, the call leaves its sub-branch out */
     int64_t x_gap, y_gap, residual_gap;  /* words between rows */
     int x_shift;                         /* words by which x misses a 16-byte boundary */
-    int warps, chunks, stages;           /* of fused; 0: those of spread.h that all formats have */
+    int warps, chunks, stages, tiles;    /* of fused; 0: those of spread.h that all formats have */
     int slices, down_warps, down_chunks; /* 0: 2, 2 and 1 */
-    int default_picks;                   /* none of the six above, but fbq_pick_default */
+    int default_picks;                   /* none of the seven above, but fbq_pick_default */
     int k_known;                         /* a kernel for this K alone */
-    int one_part;   /* shared memory for one part of x at a time; 0: for all of x */
+    int tight;      /* as little shared memory as will do: x cannot stay; 0: as much as is wanted */
     int sms;        /* 0: 2 */
     int capability; /* 0: that of fbq_simt_gpu(), with bulk copies */
     int resident;

@@ -178,13 +178,15 @@ static void make_activations(layer *l, const layer_case *c, uint64_t *state)
 static void make_picks(layer *l, const layer_case *c)
 {
     l->gpu = *fbq_simt_gpu();
-    l->gpu.sms = c->sms ? c->sms : 2;
+    if (!c->default_picks)
+        l->gpu.sms = c->sms ? c->sms : 2;
     if (c->capability)
         l->gpu.capability = c->capability;
     l->fused.kernel = FBQ_KERNEL_FUSED;
     l->fused.warps = c->warps ? c->warps : SIMT_BASE_WARPS;
     l->fused.chunks = c->chunks ? c->chunks : 2 * SIMT_BASE_UNITS;
     l->fused.stages = c->stages ? c->stages : SIMT_BASE_STAGES;
+    l->fused.tiles = c->tiles ? c->tiles : SIMT_BASE_TILES;
     l->fused.blocks_per_sm = 1;
     l->fused.slices = 1;
     l->down.kernel = FBQ_KERNEL_DOWN;
@@ -206,16 +208,16 @@ static void make_picks(layer *l, const layer_case *c)
  * else: it is refused. */
 static fbq_status make_shared_memory(layer *l, const layer_case *c, fbq_error *error)
 {
-    int least = (int)fbq__fused_least_bytes(&l->layout, &l->fused, c->m);
     if (c->default_picks)
         return FBQ_OK;
-    if (c->one_part) {
-        l->gpu.shared_block = least;
-        l->gpu.shared_sm = least + 1024;
+    const int64_t most = fbq__class_m(fbq__class_of(c->m), (int)(c->m_max ? c->m_max : c->m));
+    if (c->tight) {
+        l->gpu.shared_block = (int)fbq__fused_least_bytes(&l->layout, &l->gpu, &l->fused, most);
+        l->gpu.shared_sm = l->gpu.shared_block + 1024;
     }
-    if (fbq__fused_resident(&l->layout, &l->gpu, &l->fused, c->m) != !c->one_part) {
+    if (l->fused.tiles == 1 && fbq__resident(&l->layout, &l->gpu, &l->fused, most) != !c->tight) {
         error->status = FBQ_ERR_SIZE;
-        snprintf(error->detail, sizeof error->detail, "k is %lld: x is no more than a part",
+        snprintf(error->detail, sizeof error->detail, "k is %lld: x is no more than has room",
                  (long long)c->k);
         return FBQ_ERR_SIZE;
     }
@@ -235,7 +237,7 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     l->problem.shape = fbq_shape_of(c->n, c->k, c->r);
     l->problem.x_type = FBQ_F16;
     l->problem.y_type = c->y_type ? c->y_type : FBQ_F16;
-    l->problem.m_max = (int)c->m;
+    l->problem.m_max = (int)(c->m_max ? c->m_max : c->m);
     make_picks(l, c);
     status = fbq_layout_of(&l->problem.format, &l->problem.shape, &l->layout, error);
     if (status == FBQ_OK)

@@ -176,12 +176,12 @@ static void every_epilogue(void **state)
     }
 }
 
-/* Every pick of the spread: more than one part a tile, several tiles a block, and the last part of
- * the last warp ragged where K is not compiled in. */
+/* Every pick of the spread: more than one part a tile, several groups of tiles a block, and the
+ * last part of the last warp ragged where K is not compiled in. */
 static void every_pick(void **state)
 {
     static const struct {
-        int group, zero, warps, units, stages, chunks;
+        int group, zero, warps, units, stages, tiles, chunks;
         bool resident, branch;
     } picks[] = {
 #define ENTRY(...) {__VA_ARGS__},
@@ -193,18 +193,21 @@ static void every_pick(void **state)
         for (int64_t m = 1; m <= 7; m += 6) {
             const int64_t chunks = picks[p].chunks;
             layer_case c = base;
-            c.n = 36;
+            c.n = 68; /* five tiles */
             c.sms = 1;
             c.k = (2 * picks[p].warps * picks[p].units + 3) * 64 + 17;
+            if (picks[p].tiles == 1 && !picks[p].resident) /* more parts than slots */
+                c.k += (int64_t)picks[p].warps * picks[p].units * picks[p].stages * 128;
             if (chunks)
                 c.k = chunks * 64 - (chunks == 1 || chunks == 9 || chunks % 2 == 0 ? 0 : 20);
             c.k_known = chunks > 0;
-            c.one_part = !picks[p].resident;
+            c.tight = !picks[p].resident && (picks[p].tiles == 1 || p % 2);
             c.group = picks[p].group;
             c.zero = (fbq_zero)picks[p].zero;
             c.warps = picks[p].warps;
             c.chunks = 2 * picks[p].units;
             c.stages = picks[p].stages;
+            c.tiles = picks[p].tiles;
             c.m = m;
             c.r = picks[p].branch == (m == 1) ? 33 : 0;
             c.seed = p * 10 + (uint64_t)m;
@@ -214,18 +217,26 @@ static void every_pick(void **state)
     }
 }
 
-/* Shared memory for one part of x only. */
-static void one_part_at_a_time(void **state)
+/* Tiles one by one or together, with one area of partial results or two, x that stays and that does
+ * not, K that ends anywhere. */
+static void any_group(void **state)
 {
+    static const int64_t sizes[] = {512, 1023, 1536, 1983, 2000};
     (void)state;
-    for (int variant = 0; variant < 8; variant++) {
-        layer_case c = base;
-        c.k = variant & 4 ? 1983 : 2000;
-        c.m = variant & 1 ? 8 : 1;
-        c.r = variant & 2 ? 16 : 0;
-        c.one_part = 1;
-        c.sms = 1;
-        check(&c);
+    for (int variant = 0; variant < 16; variant++) {
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            layer_case c = base;
+            c.k = sizes[i];
+            c.n = 50;
+            c.m = variant & 1 ? 8 - (int64_t)i : 1;
+            c.m_max = i % 2 ? 8 : 0; /* x is placed for more rows than there are */
+            c.r = variant & 2 ? 16 : 0;
+            c.tiles = variant & 4 ? 1 : 2;
+            c.tight = (variant & 8) && (c.tiles > 1 || c.k > 1536);
+            c.sms = 1 + (int)i % 2;
+            c.seed = i * 16 + (uint64_t)variant;
+            check(&c);
+        }
     }
 }
 
@@ -355,7 +366,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_alignment),
         cmocka_unit_test(every_epilogue),
         cmocka_unit_test(every_pick),
-        cmocka_unit_test(one_part_at_a_time),
+        cmocka_unit_test(any_group),
         cmocka_unit_test(same_bits_in_any_order),
         cmocka_unit_test(exact_bits),
         cmocka_unit_test(any_x),

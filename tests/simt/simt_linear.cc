@@ -57,7 +57,8 @@ simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
                              f.resident != 0,
                              f.fused.warps,
                              (int)fbq__part_units(&f.fused),
-                             f.fused.stages};
+                             f.fused.stages,
+                             f.fused.tiles};
     if (f.gpu.capability >= 90) {
         return find_fused<1>(f.problem.format.group, v);
     }
@@ -271,7 +272,7 @@ extern "C" {
 
 const fbq_gpu *fbq_simt_gpu(void)
 {
-    static const fbq_gpu gpu = {"simulated", 90, 4, 16 << 20, 1 << 30, 65536};
+    static const fbq_gpu gpu = {"simulated", 90, 1 << 20, 16 << 20, 1 << 30, 1 << 20};
     return &gpu;
 }
 

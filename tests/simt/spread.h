@@ -9,30 +9,31 @@
 #define SIMT_BASE_WARPS 4
 #define SIMT_BASE_UNITS 1
 #define SIMT_BASE_STAGES 2
+#define SIMT_BASE_TILES 2
 
-/* group, zero kind; warps, units of a part, stages; K in chunks when it is compiled in, else 0;
- * does all of x stay in shared memory; has the kernel for one row of x the sub-branch (the kernel
- * for several rows is the other way round) */
-#define SIMT_SPREAD(X)                                                 \
-    X(0, 1, 1, 1, 2, 0, true, false)                                   \
-    X(0, 2, 3, 2, 3, 0, false, true)                                   \
-    X(0, 0, 16, 1, 2, 33, true, true) /* a warp has one unit or two */ \
-    X(0, 1, 8, 2, 4, 0, true, false)                                   \
-    X(32, 1, 2, 1, 2, 5, true, true)                                   \
-    X(32, 2, 1, 3, 3, 9, false, false)                                 \
-    X(32, 0, 8, 1, 2, 0, false, true)                                  \
-    X(32, 1, 16, 2, 3, 0, true, false)                                 \
-    X(64, 0, 2, 2, 2, 16, true, true) /* every part is whole */        \
-    X(64, 1, 3, 1, 3, 0, false, false)                                 \
-    X(64, 2, 1, 1, 2, 1, true, true)                                   \
-    X(64, 1, 16, 3, 2, 0, true, false)                                 \
-    X(128, 2, 2, 1, 3, 0, true, false)                                 \
-    X(128, 1, 8, 2, 2, 64, false, true) /* every part is whole */      \
-    X(128, 0, 1, 2, 4, 21, true, true)                                 \
-    X(128, 1, 3, 3, 2, 21, false, false)                               \
-    X(256, 1, 1, 2, 2, 9, true, false)                                 \
-    X(256, 2, 2, 3, 3, 0, false, true)                                 \
-    X(256, 0, 16, 1, 2, 0, true, true)                                 \
-    X(256, 1, 3, 1, 2, 13, false, false)
+/* group, zero kind; warps, units of a part, stages, tiles; K in chunks when it is compiled in, else
+ * 0; does all of x stay in shared memory; has the kernel for one row of x the sub-branch (the
+ * kernel for several rows is the other way round) */
+#define SIMT_SPREAD(X)                                                    \
+    X(0, 1, 1, 1, 2, 1, 0, true, false)                                   \
+    X(0, 2, 3, 2, 3, 1, 0, false, true)                                   \
+    X(0, 0, 16, 1, 2, 1, 33, true, true) /* a warp has one unit or two */ \
+    X(0, 1, 8, 2, 4, 3, 0, false, false)                                  \
+    X(32, 1, 2, 1, 2, 1, 5, true, true)                                   \
+    X(32, 2, 1, 3, 3, 2, 9, false, false)                                 \
+    X(32, 0, 8, 1, 2, 1, 0, false, true)                                  \
+    X(32, 1, 16, 2, 3, 5, 0, false, false) /* more than a block has */    \
+    X(64, 0, 2, 2, 2, 1, 16, true, true)   /* every part is whole */      \
+    X(64, 1, 3, 1, 3, 3, 0, false, true)                                  \
+    X(64, 2, 1, 1, 2, 1, 1, true, true)                                   \
+    X(64, 1, 16, 3, 2, 2, 0, false, false)                                \
+    X(128, 2, 2, 1, 3, 1, 0, true, true)                                  \
+    X(128, 1, 8, 2, 2, 4, 64, false, true) /* every part is whole */      \
+    X(128, 0, 1, 2, 4, 1, 21, true, false)                                \
+    X(128, 1, 3, 3, 4, 2, 21, false, false)                               \
+    X(256, 1, 1, 2, 2, 1, 9, true, false)                                 \
+    X(256, 2, 2, 3, 3, 2, 0, false, true)                                 \
+    X(256, 0, 16, 1, 4, 1, 0, true, true)                                 \
+    X(256, 1, 3, 1, 2, 1, 13, false, false)
 
 #endif /* FBQ_SIMT_SPREAD_H */

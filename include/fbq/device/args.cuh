@@ -47,14 +47,18 @@ typedef struct fbq_fused_args {
     int x_vectors; // x rows begin on 16 bytes
     int y_f32;     // y and residual are fp32, not fp16
     int rank_tiles;
-    int slices;        // partial sums of t
-    int results_turn;  // bytes from one area of partial results to the next; 0: there is one
-    int smem_t;        // shared memory offsets in bytes: t's steps,
-    int smem_x;        // x,
-    int smem_up;       // blocks of B,
-    int smem_barriers; // the rings' barriers,
-    int smem_ring;     // the warps' rings
-    int unit_bytes;    // x of one unit
+    int slices;         // partial sums of t
+    int t_late;         // t is waited for after the first codes, not before
+    int x_slots;        // parts of x that a warp has room for
+    int up_sets;        // groups whose blocks of B have room at a time
+    int results_stride; // bytes from one warp's partial results to the next's
+    int results_turn;   // and from one area of them to the other; 0: there is one
+    int smem_results;   // shared memory offsets in bytes: partial results,
+    int smem_t;         // t's steps,
+    int smem_x;         // x,
+    int smem_up;        // blocks of B,
+    int smem_barriers;  // the rings' barriers,
+    int smem_ring;      // the warps' rings
 } fbq_fused_args;
 
 #endif

@@ -23,7 +23,7 @@ struct Down {
     static constexpr int columns = Columns, warps = Warps, chunks = Chunks;
 };
 
-// Shared memory: reduce_bytes(Warps, Columns).
+// Shared memory: Warps * reduce_bytes(Columns).
 template <class C>
 FBQ_DEVICE void down(const fbq_down_args &args)
 {
@@ -79,14 +79,15 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     }
 
     const saddr area = smem();
-    reduce_put<C::columns>(area, warp, lane, c);
+    constexpr int stride = reduce_bytes(C::columns);
+    reduce_put<C::columns>(area + (u32)(warp * stride), lane, c);
     sync_block();
     for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
         const int row = i / C::columns, m = i % C::columns;
         if (m < args.m)
             stg_f32(args.t + ((i64)slice * args.m + m) * (args.rank_tiles * tile_rows) +
                         rank_tile * tile_rows + row,
-                    reduce_get<C::warps, C::columns>(area, i));
+                    reduce_get<C::warps>(area, stride, i));
     }
 }
 

@@ -6,8 +6,8 @@
 // they are, so a unit of 128 codes costs 16 instructions of unpacking, the sums are exact, and no
 // bias needs to be taken out (docs/numerics.md).
 //
-// Shared memory of a unit: for each flush {-sum x, power of two} as lanes t = 0 and t = 1 want
-// them, then for each chunk three limbs of 64 bytes, four vectors of 16 each.
+// Shared memory of a unit made ready: for each flush {-sum x, power of two} as lanes t = 0 and t =
+// 1 want them, then for each chunk three limbs of 64 bytes, four vectors of 16 each.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_LIMBS_CUH
@@ -23,11 +23,6 @@ inline namespace FBQ_NAMESPACE
 constexpr int limb_bytes = 64; // of a chunk
 constexpr int limb_chunk_bytes = 3 * limb_bytes;
 
-template <class C>
-struct Limbs {
-    static constexpr int unit_bytes = C::correction_bytes + 2 * limb_chunk_bytes;
-};
-
 // Columns of the product, and what lane t (its columns are 2t and 2t + 1) makes of them: t even has
 // limbs 0 and 1, t odd limb 2 and nothing; columns 4-7 repeat 0-3.
 FBQ_DEVICE int limb_weight(int lane)
@@ -40,22 +35,9 @@ template <class C>
 FBQ_DEVICE void limbs_load(u32x4 (&b)[2], saddr unit, int lane)
 {
     const int limb = min_int(lane >> 2 & 3, 2);
-    const saddr at = unit + (u32)(C::correction_bytes + limb * limb_bytes + (lane & 3) * 16);
+    const saddr at = unit + (u32)(C::flushes * 16 + limb * limb_bytes + (lane & 3) * 16);
     b[0] = lds_u32x4(at);
     b[1] = lds_u32x4(at + (u32)limb_chunk_bytes);
-}
-
-// Fetch the raw words of the units [0, count) of a slice. Two units share a block of the slice;
-// the words of a block stand at its start until limbs_prepare turns them into limbs.
-template <class C>
-FBQ_DEVICE void limbs_fetch(const fbq_fused_args &args, saddr slice, int first, int count, int lane)
-{
-    FBQ_NO_UNROLL
-    for (int u = 0; u < count; u += 2) {
-        if (lane < (count - u) * 16)
-            fetch_x_words(args, slice + (u32)(u * Limbs<C>::unit_bytes + lane * 16), 0,
-                          (first + u) * unit_codes + lane * 8);
-    }
 }
 
 // Four numbers, as 1.5 * 2^23 + integer + 0x8080 in fp32, into the word of each limb. Bytes 0 and 1
@@ -122,38 +104,37 @@ FBQ_DEVICE void limbs_correct(saddr unit, float power, int lane)
     }
 }
 
-// All units of a slice: raw words -> limbs and corrections. The copies of x have arrived and the
-// warp has met since. Several blocks at a time, since each is a long chain of short steps.
+// The part of x in a slot: words -> limbs and corrections. The words have arrived, and the warp
+// has met since. Several blocks of two units at a time, since each is a long chain of short steps.
 template <class C>
-FBQ_DEVICE void limbs_prepare(saddr slice, int count, int lane)
+FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
 {
-    constexpr int share = C::chunks ? ceil_div((C::chunks + 1) / 2, C::warps) : 4;
-    constexpr int batch = !C::resident ? 1 : share > 6 ? 4 : ceil_div(share, 2);
-    constexpr int block_bytes = 2 * Limbs<C>::unit_bytes;
+    saddr ready = slot, words = slot + (u32)C::ready_bytes;
+    constexpr int batch = C::part_units > 6 ? 4 : ceil_div(C::part_units, 2);
+    constexpr int block_bytes = 2 * 2 * unit_codes;
     // eight k of half-chunk h and lane t: half of t's vector
     const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
-    const u32 to = (u32)(unit * Limbs<C>::unit_bytes + C::correction_bytes +
-                         chunk * limb_chunk_bytes + t * 16 + half * 8);
+    const u32 to = (u32)(unit * C::unit_bytes + C::flushes * 16 + chunk * limb_chunk_bytes +
+                         t * 16 + half * 8);
     FBQ_NO_UNROLL
-    for (int u = 0; u < count; u += 2 * batch, slice += (u32)(batch * block_bytes)) {
+    for (int u = 0; u < count; u += 2 * batch) {
         u32x4 v[batch];
         LimbBlock block[batch];
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             v[i] = u32x4{0, 0, 0, 0};
             if (u + 2 * i + unit < count)
-                v[i] = lds_u32x4(slice + (u32)(i * block_bytes + lane * 16));
+                v[i] = lds_u32x4(words + (u32)(i * block_bytes + lane * 16));
         }
         FBQ_UNROLL
         for (int i = 0; i < batch; i++)
             block[i] = limb_block_of(v[i]);
-        sync_warp(); // the raw words are read
         FBQ_UNROLL
         for (int i = 0; i < batch; i++)
             if (u + 2 * i + unit < count) {
                 FBQ_UNROLL
                 for (int l = 0; l < 3; l++)
-                    sts_u32x2(slice + (u32)(i * block_bytes + l * limb_bytes) + to,
+                    sts_u32x2(ready + (u32)(2 * i * C::unit_bytes + l * limb_bytes) + to,
                               block[i].limb[0][l], block[i].limb[1][l]);
             }
         sync_warp();
@@ -161,9 +142,11 @@ FBQ_DEVICE void limbs_prepare(saddr slice, int count, int lane)
         for (int i = 0; i < 2 * batch; i++) {
             const float power = block[i / 2].power;
             if (u + i < count)
-                limbs_correct<C>(slice + (u32)(i * Limbs<C>::unit_bytes),
+                limbs_correct<C>(ready + (u32)(i * C::unit_bytes),
                                  lane & 1 ? mul(power, 65536.0f) : power, lane);
         }
+        words += (u32)(batch * block_bytes);
+        ready += (u32)(2 * batch * C::unit_bytes);
     }
 }
 

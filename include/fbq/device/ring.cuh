@@ -1,10 +1,11 @@
 // fbq/device/ring.cuh: a warp's ring of stages in shared memory, through which its codes, scales,
-// zero points and blocks of B travel.
+// zero points, x and blocks of B travel.
 //
 // Every warp fetches for itself alone, so no barrier of the block stands between memory and the
 // tensor cores. A step is one part of one tile; the ring runs `Stages` steps ahead. One lane has
 // whole runs of bytes copied where the target has bulk copies; else every lane copies 16 bytes at a
-// time.
+// time. A part's x comes with the first tile of the group, and the tile's blocks of B with its last
+// part.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_RING_CUH
@@ -17,58 +18,71 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// The step that is to be fetched next: a walk over a tile's parts, then over the block's tiles.
+// The step that is to be fetched next: a walk over the tiles of a group for one part, then over the
+// parts, then over the block's groups.
 struct Ahead {
-    const u8 *record;
-    int tile;
+    const u8 *record; // of the tile
+    int first;        // tile of the group
+    int tile;         // of the group, 0 .. Tiles - 1
     int part;
-    int slot; // of the tile's blocks of B
+    int slot; // for the part's x
+    int set;  // of slots for the group's blocks of B
 };
 
 FBQ_DEVICE Ahead ahead_begin(const fbq_fused_args &args)
 {
     Ahead a;
-    a.tile = block_index_x();
-    a.part = a.slot = 0;
-    a.record = (const u8 *)args.records + (i64)a.tile * args.record_bytes;
+    a.first = block_index_x();
+    a.tile = a.part = a.slot = a.set = 0;
+    a.record = (const u8 *)args.records + (i64)a.first * args.record_bytes;
     return a;
 }
 
-// Stages, and the slots for B, are used in turn.
-template <class C>
-FBQ_DEVICE int next_stage(int s)
+// Of `count` things used in turn, the one after i.
+FBQ_DEVICE int next_of(int count, int i)
 {
-    return s + 1 == C::stages ? 0 : s + 1;
+    return i + 1 == count ? 0 : i + 1;
 }
 
 template <class C>
 FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
 {
-    if (++a.part == parts_of_k<C>(args)) {
-        a.part = 0;
-        a.tile += grid_blocks_x();
-        a.record += args.round_bytes;
-        a.slot = next_stage<C>(a.slot);
+    a.record += args.round_bytes;
+    if (C::tiles > 1) {
+        if (++a.tile < C::tiles)
+            return;
+        a.tile = 0;
     }
+    if (!C::resident)
+        a.slot = next_of(slots_of<C>(args), a.slot);
+    if (++a.part < parts_of_k<C>(args)) {
+        a.record -= C::tiles * args.round_bytes;
+        return;
+    }
+    a.part = 0;
+    a.first += C::tiles * grid_blocks_x();
+    a.set = next_of(args.up_sets, a.set);
 }
 
-// A warp's ring: stages, then next to each other for all warps the barriers of the stages' copies,
-// and slots for the blocks of B, which come with a tile's last part.
+// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays), its
+// slots for x; and for all warps those for B.
 struct Ring {
-    saddr stages, barriers, up;
+    saddr stages, barriers, x, up;
 };
 
 template <class C>
 FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
+    constexpr int barriers = C::stages + C::resident;
     Ring r;
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
-    r.barriers = area + (u32)(args.smem_barriers + warp * C::stages * 8);
+    r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
+    r.x = area + (u32)(args.smem_x + warp * slots_of<C>(args) * slot_bytes<C>(args));
     r.up = area + (u32)args.smem_up;
     if (FBQ_BULK_COPIES) {
         if (one_lane(lane)) {
             FBQ_UNROLL
-            for (int s = 0; s < C::stages; s++)
+            for (int s = 0; s < barriers; s++)
                 barrier_init(r.barriers + (u32)(s * 8), 1);
             barriers_ready();
         }
@@ -82,6 +96,79 @@ FBQ_DEVICE saddr ring_stage(const Ring &r, int s)
 {
     return r.stages + (u32)(s * C::stage_bytes);
 }
+
+// ---- x ----
+
+// Does x come in whole runs of bytes? A warp whose run reaches beyond K has zeros to put there.
+FBQ_DEVICE bool x_in_runs(const fbq_fused_args &args, const Share &share)
+{
+    return FBQ_BULK_COPIES && args.x_vectors && share.end * unit_codes <= args.k;
+}
+
+// A part's x, by one lane.
+template <class C>
+FBQ_DEVICE void fetch_x_runs(const fbq_fused_args &args, saddr slot, const Part &p, saddr barrier)
+{
+    const u16 *from = (const u16 *)args.x + p.first * unit_codes;
+    FBQ_NO_UNROLL
+    for (int row = 0; row < args.m; row++, from += args.x_stride)
+        copy_bulk(slot + row_of<C>(args, row), from, (u32)(p.count * 2 * unit_codes), barrier);
+}
+
+// A part's x, 16 bytes a lane: asynchronously where x is aligned and there are no bulk copies, else
+// at once.
+template <class C>
+FBQ_DEVICE void fetch_x_words(const fbq_fused_args &args, saddr slot, const Part &p, int lane)
+{
+    FBQ_NO_UNROLL
+    for (int row = 0; row < args.m; row++) {
+        const saddr to = slot + row_of<C>(args, row);
+        const i64 offset = (i64)row * args.x_stride;
+        FBQ_NO_UNROLL
+        for (int i = lane; i < p.count * (unit_codes / 8); i += warp_lanes) {
+            const int k = p.first * unit_codes + i * 8;
+            if (!FBQ_BULK_COPIES && args.x_vectors && k + 8 <= args.k)
+                copy_async16(to + (u32)(i * 16), (const u16 *)args.x + offset + k);
+            else
+                sts_u32x4(to + (u32)(i * 16), x_words(args.x, offset, k, args.k, args.x_vectors));
+        }
+    }
+}
+
+// All of x that is this warp's, where it stays.
+template <class C>
+FBQ_DEVICE void fetch_x(const fbq_fused_args &args, const Ring &ring, const Share &share, int lane)
+{
+    const saddr barrier = ring.barriers + (u32)(C::stages * 8);
+    const bool runs = x_in_runs(args, share);
+    if (FBQ_BULK_COPIES && one_lane(lane))
+        barrier_expect(barrier,
+                       (u32)(runs ? args.m * (share.end - share.first) * 2 * unit_codes : 0));
+    FBQ_NO_UNROLL
+    for (int part = 0; part < parts_of_k<C>(args); part++) {
+        const Part p = part_of<C>(share, part);
+        const saddr slot = ring.x + (u32)(part * slot_bytes<C>(args));
+        if (!runs)
+            fetch_x_words<C>(args, slot, p, lane);
+        else if (p.count > 0 && one_lane(lane))
+            fetch_x_runs<C>(args, slot, p, barrier);
+    }
+    if (!FBQ_BULK_COPIES)
+        copy_async_commit();
+}
+
+// Wait for it. The ring's first steps are on their way.
+template <class C>
+FBQ_DEVICE void wait_x(const Ring &ring)
+{
+    if (FBQ_BULK_COPIES)
+        barrier_wait(ring.barriers + (u32)(C::stages * 8), 0);
+    else
+        copy_async_wait_left<C::stages>();
+    sync_warp();
+}
+
+// ---- Codes and B ----
 
 // One lane's or the whole warp's copy of `bytes` (a multiple of 16).
 FBQ_DEVICE void fetch_bytes(saddr to, const u8 *from, int bytes, saddr barrier, int lane)
@@ -131,39 +218,65 @@ FBQ_DEVICE int up_steps(const fbq_fused_args &args, int warp)
     return C::branch && warp < args.rank_tiles ? (args.rank_tiles - warp - 1) / C::warps + 1 : 0;
 }
 
-// Have the step ahead fetched into stage s. The warp has met since it last read the stage.
+// Where the blocks of B of a group's tile are.
+template <class C>
+FBQ_DEVICE saddr up_blocks(const fbq_fused_args &args, const Ring &ring, int set, int tile)
+{
+    return ring.up + (u32)((set * C::tiles + tile) * args.rank_tiles * 512);
+}
+
+// Those of them that are this warp's.
+template <class C>
+FBQ_DEVICE void fetch_up(const fbq_fused_args &args, const Ring &ring, const Ahead &a, int ups,
+                         saddr barrier, int warp, int lane)
+{
+    const i64 tile = a.first + a.tile * grid_blocks_x();
+    const u8 *from = (const u8 *)args.blocks + (tile * args.rank_tiles + warp) * 512;
+    saddr to = up_blocks<C>(args, ring, a.set, a.tile) + (u32)(warp * 512);
+    FBQ_NO_UNROLL
+    for (int i = 0; i < ups; i++, from += C::warps * 512, to += C::warps * 512)
+        fetch_bytes(to, from, 512, barrier, lane);
+}
+
+// Have the step ahead fetched into stage s. The warp has met since it last read the stage. A group
+// may have fewer tiles than Tiles; then it has steps that fetch nothing.
 template <class C>
 FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, Ahead &ahead,
                            const Share &share, int warp, int lane)
 {
-    if (ahead.tile < args.tiles && (!FBQ_BULK_COPIES || one_lane(lane))) {
+    if (ahead.first < args.tiles) {
         const saddr stage = ring_stage<C>(ring, s), barrier = ring.barriers + (u32)(s * 8);
+        const saddr slot = ring.x + (u32)(ahead.slot * slot_bytes<C>(args));
         const Part p = part_of<C>(share, ahead.part);
         const bool some = C::even || p.count > 0;
-        int ups = 0;
-        Run r = {};
-        if (some)
-            r = run_of<C>(args, p);
-        if (C::branch && ahead.part == parts_of_k<C>(args) - 1)
-            ups = up_steps<C>(args, warp);
-        if (FBQ_BULK_COPIES)
-            barrier_expect(barrier,
-                           (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes + ups * 512));
-        if (some) {
-            fetch_bytes(stage, ahead.record + r.codes, r.codes_bytes, barrier, lane);
-            fetch_bytes(stage + (u32)C::stage_scales, ahead.record + r.scales, r.scales_bytes,
-                        barrier, lane);
-            if (C::zero == zero_code)
-                fetch_bytes(stage + (u32)C::stage_zeros, ahead.record + r.zeros, r.zeros_bytes,
+        const bool there = C::tiles == 1 || ahead.first + ahead.tile * grid_blocks_x() < args.tiles;
+        const bool x_too = !C::resident && some && ahead.tile == 0;
+        const bool runs = x_too && x_in_runs(args, share);
+        if (x_too && !runs)
+            fetch_x_words<C>(args, slot, p, lane);
+        if (!FBQ_BULK_COPIES || one_lane(lane)) {
+            Run r = {};
+            int ups = 0;
+            if (some && there)
+                r = run_of<C>(args, p);
+            if (C::branch && there && ahead.part == parts_of_k<C>(args) - 1)
+                ups = up_steps<C>(args, warp);
+            if (FBQ_BULK_COPIES)
+                barrier_expect(barrier,
+                               (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes + ups * 512 +
+                                     (runs ? args.m * p.count * 2 * unit_codes : 0)));
+            if (runs)
+                fetch_x_runs<C>(args, slot, p, barrier);
+            if (some && there) {
+                fetch_bytes(stage, ahead.record + r.codes, r.codes_bytes, barrier, lane);
+                fetch_bytes(stage + (u32)C::stage_scales, ahead.record + r.scales, r.scales_bytes,
                             barrier, lane);
-        }
-        if (C::branch) {
-            const u8 *from =
-                (const u8 *)args.blocks + ((i64)ahead.tile * args.rank_tiles + warp) * 512;
-            saddr to = ring.up + (u32)((ahead.slot * args.rank_tiles + warp) * 512);
-            FBQ_NO_UNROLL
-            for (int i = 0; i < ups; i++, from += C::warps * 512, to += C::warps * 512)
-                fetch_bytes(to, from, 512, barrier, lane);
+                if (C::zero == zero_code)
+                    fetch_bytes(stage + (u32)C::stage_zeros, ahead.record + r.zeros, r.zeros_bytes,
+                                barrier, lane);
+            }
+            if (C::branch)
+                fetch_up<C>(args, ring, ahead, ups, barrier, warp, lane);
         }
     }
     if (!FBQ_BULK_COPIES)

@@ -1,8 +1,10 @@
-// fbq/device/tile.cuh: what a fused kernel is compiled for, and how its warps share a tile.
+// fbq/device/tile.cuh: what a fused kernel is compiled for, and how its warps share the work.
 //
-// K is cut into units of 128 codes. Every warp of a block owns a fixed run of units, so it keeps
-// its own slice of x, fetches its own codes and meets the other warps once a tile only. It takes
-// its run in one or more parts; a part is what one stage of its ring holds.
+// K is cut into units of 128 codes. Every warp of a block owns a fixed run of units, so it fetches
+// its own codes and its own slice of x and meets the other warps at the end only. It takes its run
+// in one or more parts; a part of one tile is a step, what one stage of its ring holds. A block
+// takes a group of tiles at a time, part by part: a part of x serves all tiles of the group before
+// the next part is needed. In groups of one tile x may also stay where it is.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_TILE_CUH
@@ -28,19 +30,20 @@ constexpr int chunk_bytes = chunk_codes * tile_rows / 2; // of 4-bit codes
 //   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
 //   Zero     zero kind                     Branch   with the sub-branch
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
-//   Resident all of x stays in shared memory; else a step's at a time
-//   Warps, PartUnits, Stages: the pick
+//   Resident all of x stays in shared memory; else its parts come and go
+//   Warps, PartUnits, Stages, Tiles: the pick
 template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Resident, int Warps,
-          int PartUnits, int Stages>
+          int PartUnits, int Stages, int Tiles>
 struct Fused {
     static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
     static_assert(Columns == 1 || Columns == 8, "");
     static_assert(Warps >= 1 && Warps <= 16, "");
     static_assert(PartUnits >= 1 && PartUnits <= 32, "");
     static_assert(Stages >= 2 && Stages <= 4, "");
+    static_assert(Tiles >= 1 && Tiles <= 8, "");
 
     static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
-                         warps = Warps, part_units = PartUnits, stages = Stages;
+                         warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles;
     static constexpr bool branch = Branch, resident = Resident;
 
     // Codes summed before the scale is applied.
@@ -61,9 +64,11 @@ struct Fused {
     static constexpr int stage_bytes =
         (stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
 
-    // What is known of x before its numbers: a pair for each of two lanes, or four words for each
-    // column (limbs.cuh, words.cuh).
-    static constexpr int correction_bytes = flushes * (Columns == 1 ? 16 : Columns * 16);
+    // A slot for a part of x: what multiply wants to know beside the numbers (limbs.cuh,
+    // words.cuh), then the rows of numbers (row_of).
+    static constexpr int unit_bytes = Columns == 1 ? 3 * unit_codes + flushes * 16 : flushes * 64;
+    static constexpr int ready_bytes = (PartUnits * unit_bytes + 127) / 128 * 128;
+    static constexpr int row_bytes = PartUnits * 2 * unit_codes;
 };
 
 // Sizes that a kernel may know when it is compiled.
@@ -135,6 +140,29 @@ FBQ_DEVICE int group_of(int unit)
 
 // ---- x ----
 
+// Where a row begins in a slot: first the even rows, then 64 bytes on the odd ones, so that
+// neighbours fall into different banks.
+template <class C>
+FBQ_DEVICE u32 row_of(const fbq_fused_args &args, int row)
+{
+    if (C::columns == 1)
+        return (u32)C::ready_bytes;
+    return (u32)(C::ready_bytes + (row >> 1) * C::row_bytes +
+                 (row & 1) * ((args.m + 1) / 2 * C::row_bytes + 64));
+}
+template <class C>
+FBQ_DEVICE int slot_bytes(const fbq_fused_args &args)
+{
+    return C::ready_bytes + (C::columns == 1 ? C::row_bytes : args.m * C::row_bytes + 64);
+}
+
+// A warp's slots.
+template <class C>
+FBQ_DEVICE int slots_of(const fbq_fused_args &args)
+{
+    return C::resident ? parts_of_k<C>(args) : args.x_slots;
+}
+
 // Eight words of x from k on, zeros beyond K.
 FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int vectors)
 {
@@ -151,16 +179,6 @@ FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int 
     v.z = word[4] | word[5] << 16;
     v.w = word[6] | word[7] << 16;
     return v;
-}
-
-// Eight words of x into shared memory: by an asynchronous copy where x is aligned, else at once.
-FBQ_DEVICE void fetch_x_words(const fbq_fused_args &args, saddr to, int row, int k)
-{
-    const i64 offset = (i64)row * args.x_stride;
-    if (args.x_vectors && k + 8 <= args.k)
-        copy_async16(to, (const u16 *)args.x + offset + k);
-    else
-        sts_u32x4(to, x_words(args.x, offset, k, args.k, args.x_vectors));
 }
 
 } // namespace FBQ_NAMESPACE

@@ -18,32 +18,32 @@ inline namespace FBQ_NAMESPACE
 {
 
 // One tensor-core step of 4-bit codes: 16 rows x 16 k from one word of each lane. Low nibbles are
-// row g, high nibbles row g + 8; bytes 0 and 2 are one pair of k, bytes 1 and 3 the next.
-//   row g      256 + q (even k), -(256 + 15 - q) (odd k)
-//   row g + 8   16 + q (even k),  -(16 + 15 - q) (odd k)
+// row g, high nibbles row g + 8; bytes 0 and 2 are one pair of k, bytes 1 and 3 the next. Every
+// code goes to bits 4-7 of its half, which reads 64 + q at even k and -(64 + 15 - q) at odd k. Bits
+// 6-9 would take one shift more, for a bias of 16; two shifts would do with a bias of 256 in half
+// of the rows, but the bias costs accuracy (docs/numerics.md).
 struct Operand4 {
     u32 a0, a1, a2, a3;
 };
 
 FBQ_DEVICE Operand4 unpack4(u32 word)
 {
-    const u32 first = word << 2, second = word >> 6;
     Operand4 a;
-    a.a0 = and_or<0x003c003cu, 0xdc005c00u>(first);
-    a.a1 = and_or<0x03c003c0u, 0xcc004c00u>(first);
-    a.a2 = and_or<0x003c003cu, 0xdc005c00u>(second);
-    a.a3 = and_or<0x03c003c0u, 0xcc004c00u>(second);
+    a.a0 = and_or<0x00f000f0u, 0xd4005400u>(word << 4);
+    a.a1 = and_or<0x00f000f0u, 0xd4005400u>(word);
+    a.a2 = and_or<0x00f000f0u, 0xd4005400u>(word >> 4);
+    a.a3 = and_or<0x00f000f0u, 0xd4005400u>(word >> 8);
     return a;
 }
 
-// What unpack4 adds to the codes, as an operand, negated: rows 0-7 and 8-15 have biases of their
-// own.
-//   bias at even k: 256 or 16; at odd k: -271 or -31
+// What unpack4 adds to the codes, as an operand: minus the bias in rows 0-7 and minus one in rows
+// 8-15, so that one step sums both corrections of a group of x: -sum(bias x) and -sum(x).
+//   bias at even k: 64; at odd k: -79
 FBQ_DEVICE Operand4 minus_bias4()
 {
     Operand4 a;
-    a.a0 = a.a2 = 0x5c3cdc00u; // -256, 271
-    a.a1 = a.a3 = 0x4fc0cc00u; // -16, 31
+    a.a0 = a.a2 = 0x54f0d400u; // -64, 79
+    a.a1 = a.a3 = 0xbc00bc00u; // -1, -1
     return a;
 }
 

@@ -1,8 +1,7 @@
 // fbq/device/words.cuh: up to eight rows of x as the fp16 numbers they are.
 //
-// Shared memory of a unit: for each flush and column {-sum(bias x) of rows 0-7, of rows 8-15,
-// -sum(x), nothing}, then for each row of x 256 bytes. In odd rows the two halves of every 128
-// bytes change places, so that neighbouring columns fall into different banks.
+// A slot holds the rows of x as they came. Made ready beside it for each flush and column:
+// {-sum(bias x), -sum(x)}.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_WORDS_CUH
@@ -15,79 +14,43 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-constexpr int word_row_bytes = 2 * unit_codes;
-
-// Where a lane reads the two half-chunks of a chunk: its row of x (column of the product) and its
-// quarter of 32 k. Lanes of columns beyond m read the last row: their results are never looked at.
-struct WordLane {
-    saddr half[2];
-};
-
+// Where a lane reads a part's x: its row (column of the product) and its quarter of every 32 k.
+// Lanes of columns beyond m read the last row: their results are never looked at.
 template <class C>
-FBQ_DEVICE WordLane word_lane(saddr unit, int lane, int m)
+FBQ_DEVICE saddr words_lane(const fbq_fused_args &args, saddr slot, int lane)
 {
-    const int column = min_int(lane >> 2, m - 1);
-    const saddr row = unit + (u32)(C::correction_bytes + column * word_row_bytes + (lane & 3) * 16);
-    const u32 swap = (u32)(column & 1) * 64;
-    return WordLane{{row + swap, row + (64 - swap)}};
+    return slot + row_of<C>(args, min_int(lane >> 2, args.m - 1)) + (u32)((lane & 3) * 16);
 }
 
-// Fetch the units [0, count) of a slice.
+// A part's corrections of each flush, for every column, as a product with an operand of their own.
 template <class C>
-FBQ_DEVICE void words_fetch(const fbq_fused_args &args, saddr slice, int first, int count, int lane)
-{
-    const int vector = lane & 15;
-    FBQ_NO_UNROLL
-    for (int u = 0; u < count; u++) {
-        FBQ_NO_UNROLL
-        for (int row = lane >> 4; row < args.m; row += 2)
-            fetch_x_words(args,
-                          slice + (u32)(u * args.unit_bytes + C::correction_bytes +
-                                        row * word_row_bytes + ((vector * 16) ^ ((row & 1) * 64))),
-                          row, (first + u) * unit_codes + vector * 8);
-    }
-}
-
-// The corrections of each flush, for every column, as products with operands of their own.
-template <class C>
-FBQ_DEVICE void words_prepare(const fbq_fused_args &args, saddr slice, int count, int lane)
+FBQ_DEVICE void words_prepare(const fbq_fused_args &args, saddr slot, int count, int lane)
 {
     const Operand4 bias = minus_bias4();
+    saddr x = words_lane<C>(args, slot, lane);
     FBQ_NO_UNROLL
-    for (int u = 0; u < count; u++, slice += (u32)args.unit_bytes) {
-        const WordLane x = word_lane<C>(slice, lane, args.m);
+    for (int f = 0; f < count * C::flushes; f++) {
+        float c[4] = {0, 0, 0, 0};
         FBQ_UNROLL
-        for (int f = 0; f < C::flushes; f++) {
-            float b[4] = {0, 0, 0, 0}, s[4] = {0, 0, 0, 0};
-            FBQ_UNROLL
-            for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
-                const u32x4 v = lds_u32x4(x.half[h % 2] + (u32)(h / 2 * 128));
-                mma_f16(b, bias.a0, bias.a1, bias.a2, bias.a3, v.x, v.y);
-                mma_f16(b, bias.a0, bias.a1, bias.a2, bias.a3, v.z, v.w);
-                mma_f16(s, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, v.x, v.y);
-                mma_f16(s, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, 0xbc00bc00u, v.z, v.w);
-            }
-            // any four lanes hold all columns
-            const saddr to = slice + (u32)((f * C::columns + 2 * lane) * 16);
-            if (lane < 4) {
-                sts_f32x4(to, f32x4{b[0], b[2], s[0], 0});
-                sts_f32x4(to + 16, f32x4{b[1], b[3], s[1], 0});
-            }
+        for (int h = 0; h < C::flush / 32; h++, x += 64) {
+            const u32x4 v = lds_u32x4(x);
+            mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.x, v.y);
+            mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.z, v.w);
         }
+        // any four lanes hold all columns
+        if (lane < 4)
+            sts_f32x4(slot + (u32)(f * 64 + lane * 16), f32x4{c[0], c[2], c[1], c[3]});
     }
 }
 
 // Start a flush at minus everything that is not q: -sum(bias x) - z sum(x).
-template <class C>
-FBQ_DEVICE void words_start(float (&c)[4], saddr unit, int f, float z_upper, float z_lower,
-                            int lane)
+FBQ_DEVICE void words_start(float (&c)[4], saddr correction, float z_upper, float z_lower, int lane)
 {
-    const saddr from = unit + (u32)((f * C::columns + 2 * (lane & 3)) * 16);
-    const f32x4 even = lds_f32x4(from), odd = lds_f32x4(from + 16);
-    c[0] = fma(z_upper, even.z, even.x);
-    c[1] = fma(z_upper, odd.z, odd.x);
-    c[2] = fma(z_lower, even.z, even.y);
-    c[3] = fma(z_lower, odd.z, odd.y);
+    const f32x4 v = lds_f32x4(correction + (u32)((lane & 3) * 16));
+    c[0] = fma(z_upper, v.y, v.x);
+    c[1] = fma(z_upper, v.w, v.z);
+    c[2] = fma(z_lower, v.y, v.x);
+    c[3] = fma(z_lower, v.w, v.z);
 }
 
 FBQ_DEVICE void words_flush(float (&y)[4], const float (&c)[4], u32 scale)

@@ -84,54 +84,84 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
     return (bytes + 127) / 128 * 128;
 }
 
-/* x of one unit: three limbs of each k for one row, fp16 for more; and its corrections. */
-static inline int64_t fbq__unit_bytes(const fbq_layout *l, int64_t m)
+/* Blocks of fused, and the groups of tiles that a block takes. */
+static inline int64_t fbq__blocks(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+{
+    int64_t most = (int64_t)gpu->sms * pick->blocks_per_sm;
+    return most < 1 ? 1 : most < l->tiles ? most : l->tiles;
+}
+
+static inline int64_t fbq__groups(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+{
+    int64_t turn = fbq__blocks(l, gpu, pick) * pick->tiles;
+    return (l->tiles + turn - 1) / turn;
+}
+
+/* Parts of x that a warp has room for: that in use, and those that the ring may have asked for; or,
+ * where x stays, all. */
+static inline int64_t fbq__x_slots(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                   int resident)
+{
+    int64_t slots = (pick->stages + pick->tiles - 2) / pick->tiles + 1;
+    int64_t parts = fbq__parts(l, pick) * (resident ? 1 : fbq__groups(l, gpu, pick));
+    return resident || slots > parts ? parts : slots;
+}
+
+/* Groups whose blocks of B have room at a time. They come with a tile's last part and are used at
+ * the group's end, when the ring has asked for `stages` steps of the groups after it. */
+static inline int64_t fbq__up_sets(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+{
+    int64_t steps = pick->tiles * fbq__parts(l, pick), groups = fbq__groups(l, gpu, pick);
+    int64_t sets = (pick->stages + pick->tiles - 1) / steps + 1;
+    return sets < groups ? sets : groups;
+}
+
+/* A warp's x: for each slot what is made ready of a part, and its rows. */
+static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                   int64_t m, int resident)
 {
     int group = l->format.group;
     int64_t flushes = group == FBQ_GROUP_ROW || group > 128 ? 1 : 128 / group;
-    return m == 1 ? 3 * 128 + flushes * 16 : m * 256 + flushes * 128;
+    int64_t units = fbq__part_units(pick);
+    int64_t ready = units * (m == 1 ? 3 * 128 + flushes * 16 : flushes * 64);
+    int64_t rows = m * units * 256 + (m == 1 ? 0 : 64);
+    return fbq__x_slots(l, gpu, pick, resident) * ((ready + 127) / 128 * 128 + rows);
 }
 
-/* One area of partial results. */
-static inline int64_t fbq__fused_results_bytes(const fbq_pick *pick, int64_t m)
-{
-    return pick->warps * FBQ_TILE * fbq__columns(m) * 4;
-}
-
-/* What a block of fused keeps in shared memory: where each thing begins, in this order, and the
- * end. Partial results come first; `turn` is how far their areas lie apart, 0 where there is one.
- */
+/* What a block of fused keeps in shared memory: where each thing begins, and the end. A warp's
+ * partial results lie `stride` after those of the warp before. Where a block has one group only,
+ * they take the place of the warp's ring; else they have one area of their own, or two that lie
+ * `turn` apart. */
 typedef struct fbq__shared {
-    int64_t turn, t, x, up, barriers, rings, bytes;
+    int64_t results, stride, turn, t, x, up, barriers, rings, bytes;
 } fbq__shared;
 
-/* With x of so many units, and one or two areas of partial results. */
-static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_pick *pick, int64_t m,
-                                         int64_t units, int areas)
+static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu,
+                                         const fbq_pick *pick, int64_t m, int resident, int areas)
 {
-    int64_t results = fbq__fused_results_bytes(pick, m);
+    const int64_t ring = pick->stages * fbq__stage_bytes(l, pick);
+    const int64_t results = pick->tiles * FBQ_TILE * fbq__columns(m) * 4;
+    const int inside = fbq__groups(l, gpu, pick) == 1 && results <= ring;
     fbq__shared s;
-    s.turn = areas > 1 ? results : 0;
-    s.t = areas * results;
-    s.x = s.t + l->rank_tiles * (512 + 32);
-    s.up = s.x + units * fbq__unit_bytes(l, m);
-    s.barriers = s.up + pick->stages * l->rank_tiles * 512;
-    s.rings = (s.barriers + pick->stages * pick->warps * 8 + 127) / 128 * 128;
-    s.bytes = s.rings + pick->stages * pick->warps * fbq__stage_bytes(l, pick);
+    s.turn = areas > 1 && !inside ? pick->warps * results : 0;
+    s.t = inside ? 0 : areas * pick->warps * results;
+    s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
+    s.up = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
+    s.barriers = s.up + fbq__up_sets(l, gpu, pick) * pick->tiles * l->rank_tiles * 512;
+    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + 127) / 128 * 128;
+    s.results = inside ? s.rings : 0;
+    s.stride = inside ? ring : results;
+    s.bytes = s.rings + pick->warps * ring;
     return s;
 }
 
-/* Two areas of partial results for one row of x; more rows get by with one. */
-static inline int fbq__least_areas(int64_t m)
+/* The fewest bytes a pick gets by with. */
+static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_gpu *gpu,
+                                             const fbq_pick *pick, int64_t m)
 {
-    return m == 1 ? 2 : 1;
-}
-
-/* Fewest bytes a block gets by with: x of one step at a time, or all of x where that is less. */
-static inline int64_t fbq__fused_least_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
-{
-    int64_t all = fbq__units(l), step = pick->warps * fbq__part_units(pick);
-    return fbq__shared_of(l, pick, m, step < all ? step : all, fbq__least_areas(m)).bytes;
+    const int64_t travels = fbq__shared_of(l, gpu, pick, m, 0, 1).bytes;
+    const int64_t stays = fbq__shared_of(l, gpu, pick, m, 1, 1).bytes;
+    return pick->tiles == 1 && stays < travels ? stays : travels;
 }
 
 /* What a block may take so that pick->blocks_per_sm of them fit; the driver keeps 1 KB a block. */
@@ -141,30 +171,61 @@ static inline int64_t fbq__fused_most_bytes(const fbq_gpu *gpu, const fbq_pick *
     return share < gpu->shared_block ? share : gpu->shared_block;
 }
 
-/* Does all of x fit, so that a block fetches it once? */
-static inline int fbq__fused_resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
-                                      int64_t m)
+static inline int fbq__fused_fits(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                  int64_t m)
 {
-    return fbq__shared_of(l, pick, m, fbq__units(l), fbq__least_areas(m)).bytes <=
-           fbq__fused_most_bytes(gpu, pick);
+    return fbq__fused_least_bytes(l, gpu, pick, m) <= fbq__fused_most_bytes(gpu, pick);
 }
 
-/* Choose the step of a pick that has everything else: up to three units, as even as the parts come
- * out, and fewer where x would not fit beside the rings. Measured on an H200 (docs/kernels.md). */
-static inline void fbq__choose_chunks(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
-                                      fbq_pick *pick)
+/* Does all of x stay in shared memory? Only groups of one tile would fetch it again and again. */
+static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                int64_t m)
+{
+    return pick->tiles == 1 &&
+           fbq__shared_of(l, gpu, pick, m, 1, 1).bytes <= fbq__fused_most_bytes(gpu, pick);
+}
+
+/* Choose the step and the stages of a pick that has its tiles: two stages of up to three units, as
+ * even as they come out; where shared memory does not suffice for two units, four stages of one. */
+static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
+                                    fbq_pick *pick)
 {
     int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, parts = (share + 2) / 3;
-    int64_t part = (share + parts - 1) / parts;
-    for (pick->chunks = (int)(2 * part); pick->chunks > 2 && !fbq__fused_resident(l, gpu, pick, m);
-         pick->chunks -= 2)
+    pick->stages = 2;
+    for (pick->chunks = (int)(2 * ((share + parts - 1) / parts));
+         pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m); pick->chunks -= 2)
+        ;
+    if (pick->chunks == 2)
+        for (pick->stages = 4; pick->stages > 2 && !fbq__fused_fits(l, gpu, pick, m);
+             pick->stages--)
+            ;
+    return fbq__fused_fits(l, gpu, pick, m);
+}
+
+/* Choose tiles, step and stages of a pick that has everything else: one tile at a time, if a block
+ * has more than a few and all of x fits beside a step of two units; else all that it has, in even
+ * groups. Measured on an H200 (docs/kernels.md). */
+static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
+{
+    const int64_t blocks = fbq__blocks(l, gpu, pick), own = (l->tiles + blocks - 1) / blocks;
+    /* Before sm_90 every tile more costs registers, since all lanes copy. */
+    const int64_t few = m > 1 || gpu->capability < 90 ? 1 : l->rank_tiles ? 2 : 7;
+    const int64_t most = gpu->capability < 90 ? 1 : m > 1 ? 4 : 7;
+    const int64_t groups = (own + most - 1) / most;
+    pick->tiles = 1;
+    if (own > few && fbq__choose_steps(l, gpu, m, pick) && fbq__resident(l, gpu, pick, m) &&
+        (pick->chunks > 2 || fbq__units(l) <= pick->warps))
+        return;
+    for (pick->tiles = (int)((own + groups - 1) / groups);
+         !fbq__choose_steps(l, gpu, m, pick) && pick->tiles > 1;
+         pick->tiles = (pick->tiles + 1) / 2)
         ;
 }
 
 /* What is fixed about a problem of which layout, gpu and picks are filled in. */
 static inline void fbq__fix(fbq__fixed *f)
 {
-    f->resident = fbq__fused_resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
+    f->resident = fbq__resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
 }
 
 /* Shall both kernels ask for one split between shared memory and L1? A multiprocessor has to run
@@ -219,17 +280,24 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     launch->shared_bytes = (unsigned)(f->down.warps * FBQ_TILE * fbq__columns(call->m) * 4);
 }
 
+/* Shall fused wait for t only when the first group's codes are multiplied? A block with little to
+ * do has them before t; one with more has t before them. */
+static inline int fbq__t_late(const fbq__fixed *f, int64_t blocks)
+{
+    return f->fused.tiles > 1 ||
+           (f->layout.tiles <= 2 * blocks && fbq__parts(&f->layout, &f->fused) == 1);
+}
+
 static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
                                      fbq_fused_args *args, fbq__launch *launch)
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    int64_t units = f->resident ? fbq__units(l) : pick->warps * fbq__part_units(pick);
-    int64_t grid = (int64_t)f->gpu.sms * pick->blocks_per_sm;
+    const int64_t grid = fbq__blocks(l, &f->gpu, pick);
     int64_t most = fbq__fused_most_bytes(&f->gpu, pick), least;
-    fbq__shared shared = fbq__shared_of(l, pick, call->m, units, 2);
+    fbq__shared shared = fbq__shared_of(l, &f->gpu, pick, call->m, f->resident, 2);
     if (shared.bytes > most)
-        shared = fbq__shared_of(l, pick, call->m, units, fbq__least_areas(call->m));
+        shared = fbq__shared_of(l, &f->gpu, pick, call->m, f->resident, 1);
     memset(args, 0, sizeof *args);
     args->x = call->x;
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
@@ -243,7 +311,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_stride = call->y_stride ? call->y_stride : l->n;
     args->residual_stride = call->residual_stride ? call->residual_stride : l->n;
     args->record_bytes = l->record_bytes;
-    args->round_bytes = l->record_bytes * (grid < l->tiles ? grid : l->tiles);
+    args->round_bytes = l->record_bytes * grid;
     args->codes_bytes = (int)l->codes_bytes;
     args->scales_bytes = (int)l->scales_bytes;
     args->m = (int)call->m;
@@ -256,14 +324,18 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
+    args->t_late = fbq__t_late(f, grid);
+    args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
+    args->up_sets = (int)fbq__up_sets(l, &f->gpu, pick);
+    args->results_stride = (int)shared.stride;
     args->results_turn = (int)shared.turn;
+    args->smem_results = (int)shared.results;
     args->smem_t = (int)shared.t;
     args->smem_x = (int)shared.x;
     args->smem_up = (int)shared.up;
     args->smem_barriers = (int)shared.barriers;
     args->smem_ring = (int)shared.rings;
-    args->unit_bytes = (int)fbq__unit_bytes(l, call->m);
-    launch->grid_x = (unsigned)(grid < l->tiles ? grid : l->tiles);
+    launch->grid_x = (unsigned)grid;
     launch->grid_y = 1;
     launch->threads = (unsigned)pick->warps * 32;
     launch->shared_bytes = (unsigned)shared.bytes;

@@ -129,14 +129,15 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
                         "__grid_constant__ fbq_down_args args)\n"
                         "{\n    fbq::down<fbq::Down<%d, %d, %d>>(args);\n}\n",
                         pick->warps * 32, name, columns, pick->warps, pick->chunks);
-    return snprintf(text, bytes,
-                    "extern \"C\" __global__ void %s(const "
-                    "__grid_constant__ fbq_fused_args args)\n"
-                    "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %s, %d, %d, %d>>(args);\n}\n",
-                    name, f->problem.format.group, (int)f->problem.format.zero, columns,
-                    f->layout.rank_tiles ? "true" : "false", (int)f->layout.chunks,
-                    f->resident ? "true" : "false", pick->warps, (int)fbq__part_units(pick),
-                    pick->stages);
+    return snprintf(
+        text, bytes,
+        "extern \"C\" __global__ void %s(const "
+        "__grid_constant__ fbq_fused_args args)\n"
+        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %s, %d, %d, %d, %d>>(args);\n}\n",
+        name, f->problem.format.group, (int)f->problem.format.zero, columns,
+        f->layout.rank_tiles ? "true" : "false", (int)f->layout.chunks,
+        f->resident ? "true" : "false", pick->warps, (int)fbq__part_units(pick), pick->stages,
+        pick->tiles);
 }
 
 /* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and

@@ -87,17 +87,16 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     return status;
 }
 
-static fbq_status fbq__pick_take(const fbq_context *c, const fbq_problem *problem,
-                                 fbq_kernel kernel, const fbq_pick *given, fbq_pick *pick,
-                                 fbq_error *error)
+static fbq_status fbq__pick_take(const fbq_gpu *gpu, const fbq_problem *problem, fbq_kernel kernel,
+                                 const fbq_pick *given, fbq_pick *pick, fbq_error *error)
 {
     if (!given)
-        return fbq_pick_default(problem, &c->gpu, kernel, pick, error);
+        return fbq_pick_default(problem, gpu, kernel, pick, error);
     if (given->kernel != kernel)
         return fbq__fail(error, FBQ_ERR_PICK, 0, "the pick given for %s is one for kernel %d",
                          fbq__kernel_name[kernel], (int)given->kernel);
     *pick = *given;
-    return fbq_pick_check(problem, &c->gpu, given, error);
+    return fbq_pick_check(problem, gpu, given, error);
 }
 
 /* Picks, kernels and sizes for a class. */
@@ -112,15 +111,17 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     f->problem = *problem;
     f->problem.m_max = fbq__class_m(index, problem->m_max);
     f->gpu = plan->context->gpu;
+    if (plan->context->ptx) /* what is compiled for decides, not what it runs on */
+        f->gpu.capability = plan->context->ptx;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
-    FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
-    FBQ__TRY(fbq__pick_take(plan->context, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
+    FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
+    FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
     fbq__fix(f);
     /* A compiler that is not the one the defaults were chosen with may want more registers. */
     status = fbq__served_build(plan, index, &fused_failed, &why);
     while (fused_failed && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
-        fbq__choose_chunks(&f->layout, &f->gpu, f->problem.m_max, &f->fused);
+        fbq__choose(&f->layout, &f->gpu, f->problem.m_max, &f->fused);
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
         plan->context->driver.library_unload(plan->library[index]);

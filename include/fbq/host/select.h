@@ -55,11 +55,13 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
     return FBQ_OK;
 }
 
-/* Registers that a thread of fused needs at most (measured from ptxas, which takes as many only
- * before sm_90; nvrtc_picks holds every GPU to that). 16 warps of 128 fill a multiprocessor. */
-static int fbq__fused_registers(int m_max)
+/* Registers that a thread of fused needs at most (measured from ptxas; nvrtc_picks holds every GPU
+ * to that). Sums of a group's tiles cost some, and before sm_90, where all lanes copy, much more.
+ * 16 warps of 128 fill a multiprocessor. */
+static int fbq__fused_registers(const fbq_gpu *gpu, const fbq_pick *pick, int m_max)
 {
-    return m_max == 1 ? 120 : 128;
+    const int tiles = gpu->capability < 90 ? 1 : m_max == 1 ? 8 : 6;
+    return pick->tiles > tiles ? 160 : 128;
 }
 
 static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
@@ -89,6 +91,7 @@ static fbq_status fbq__pick_fields_check(const fbq_pick *pick, fbq_error *error)
         return fbq__fail(error, FBQ_ERR_PICK, 0, "pick.chunks is %d; expected an even number",
                          pick->chunks);
     FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 4, error));
+    FBQ__TRY(fbq__pick_in_range("tiles", pick->tiles, 1, 8, error));
     return fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error);
 }
 
@@ -103,19 +106,19 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     if (pick->kernel == FBQ_KERNEL_DOWN)
         return FBQ_OK;
     int threads = pick->warps * 32 * pick->blocks_per_sm;
-    int registers = fbq__fused_registers(problem->m_max);
+    int registers = fbq__fused_registers(gpu, pick, problem->m_max);
     int most_threads = gpu->registers_sm / registers;
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
                          "multiprocessor holds %d such: lower blocks_per_sm or warps",
                          threads, registers, most_threads);
-    int64_t m = problem->m_max, least = fbq__fused_least_bytes(&l, pick, m);
-    if (least > fbq__fused_most_bytes(gpu, pick))
+    int64_t m = problem->m_max, wanted = fbq__fused_least_bytes(&l, gpu, pick, m);
+    if (wanted > fbq__fused_most_bytes(gpu, pick))
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "the pick wants %lld bytes of shared memory a block at m = %lld; %lld are "
                          "to be had with %d blocks a multiprocessor",
-                         (long long)least, (long long)m,
+                         (long long)wanted, (long long)m,
                          (long long)fbq__fused_most_bytes(gpu, pick), pick->blocks_per_sm);
     return FBQ_OK;
 }
@@ -142,29 +145,24 @@ static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
 
 /* One block of 16 warps and a ring of two stages: on an H200 the best of those measured, or within
  * 3 % of it, at every size with one row of x (docs/kernels.md). Narrow layers have fewer warps a
- * block, and more blocks. Fewer warps also where x does not fit beside the rings of 16. */
+ * block, and more blocks; fewer warps also where shared memory does not suffice. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
-    int warps = fbq__power_of_two_from(fbq__units(l), 16);
-    fbq_pick fewer;
     p->slices = 1;
-    p->stages = 2;
-    p->warps = warps;
-    for (p->blocks_per_sm = 16 / warps;; p->blocks_per_sm--) {
-        fbq__choose_chunks(l, gpu, problem->m_max, p);
-        if (p->blocks_per_sm == 1 || fbq_pick_check(problem, gpu, p, NULL) == FBQ_OK)
-            break;
-    }
-    for (fewer = *p; fewer.warps >= 4; fewer.warps /= 2) {
-        fbq__choose_chunks(l, gpu, problem->m_max, &fewer);
-        if (fbq__fused_resident(l, gpu, &fewer, problem->m_max)) {
-            *p = fewer;
+    p->warps = fbq__power_of_two_from(fbq__units(l), 16);
+    p->blocks_per_sm = 16 / p->warps;
+    for (;;) {
+        fbq__choose(l, gpu, problem->m_max, p);
+        if (fbq_pick_check(problem, gpu, p, NULL) == FBQ_OK)
             return;
-        }
+        if (p->blocks_per_sm > 1)
+            p->blocks_per_sm--;
+        else if (p->warps > 1)
+            p->warps /= 2;
+        else
+            return;
     }
-    while (p->warps > 1 && fbq_pick_check(problem, gpu, p, NULL) != FBQ_OK)
-        p->warps /= 2;
 }
 
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
@@ -183,7 +181,8 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
         fbq__fused_default(problem, &l, gpu, &p);
     if (kernel == FBQ_KERNEL_FUSED && fbq_pick_check(problem, gpu, &p, NULL) == FBQ_ERR_PICK)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.shape.segment[0].r is %lld and m_max %d: t does not fit into the "
+                         "problem.shape.segment[0].r is %lld and m_max %d: t and the "
+                         "blocks of B do not fit into the "
                          "%d bytes of shared memory a block of this GPU may have; split the "
                          "sub-branch, or lower m_max",
                          (long long)problem->shape.segment[0].r, problem->m_max, gpu->shared_block);
