@@ -243,11 +243,11 @@ static void test_exact(void **state)
 /* Other picks than the default, each of which splits the sums differently. */
 static void test_picks(void **state)
 {
-    static const char *const fused[] = {"fused warps=1 chunks=2 blocks_per_sm=8 stages=2 tiles=1",
+    static const char *const fused[] = {"fused warps=1 chunks=2 blocks_per_sm=3 stages=2 tiles=1",
                                         "fused warps=2 chunks=4 blocks_per_sm=2 stages=3 tiles=2",
                                         "fused warps=3 chunks=4 blocks_per_sm=2 stages=4 tiles=1",
-                                        "fused warps=8 chunks=2 blocks_per_sm=2 stages=2 tiles=3",
-                                        "fused warps=16 chunks=2 blocks_per_sm=1 stages=3 tiles=2",
+                                        "fused warps=4 chunks=2 blocks_per_sm=1 stages=2 tiles=3",
+                                        "fused warps=8 chunks=2 blocks_per_sm=1 stages=3 tiles=2",
                                         "fused warps=16 chunks=2 blocks_per_sm=1 stages=2 tiles=1"};
     static const char *const down[] = {"down warps=1 chunks=1 slices=1",
                                        "down warps=3 chunks=2 slices=5",

@@ -66,10 +66,11 @@ static struct {
     double time;
 } all;
 
-static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, int m_max)
+static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, int branch, int m_max)
 {
     /* a warp's registers are handed out in lots of 8 a thread */
-    const int64_t threads = pick->warps * 32, registers = (r->registers + 7) / 8 * 8;
+    const int64_t warps = pick->warps + (pick->kernel == FBQ_KERNEL_FUSED && branch ? 4 : 0);
+    const int64_t threads = warps * 32, registers = (r->registers + 7) / 8 * 8;
     const int64_t blocks = pick->kernel == FBQ_KERNEL_FUSED ? pick->blocks_per_sm : 1;
     if (r->stack || r->min_stack || r->local)
         return "uses local memory";
@@ -139,7 +140,7 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     all.bytes += bytes;
     all.largest = bytes > all.largest ? bytes : all.largest;
     all.most = r->registers > all.most ? r->registers : all.most;
-    wrong = wrong_with(r, &pick, p->m_max);
+    wrong = wrong_with(r, &pick, what.branch, p->m_max);
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
         printf("sm_%d group %d zero %s branch %d m %d k %lld %s: %u registers, %u bytes of stack, "
@@ -174,7 +175,12 @@ static void take_others(void)
                   {8, 128, 1, 2048, 16, 4, 3, 2},
                   {8, 64, 2, 1024, 11, 2, 3, 1},
                   {8, 32, 2, 4032, 8, 2, 2, 8},
-                  {1, 128, 1, 4096, 12, 4, 2, 8}};
+                  {1, 128, 1, 4096, 12, 4, 2, 8},
+                  {1, 256, 1, 14336, 16, 6, 2, 1},
+                  {8, 256, 1, 14336, 16, 6, 2, 1},
+                  {8, 32, 2, 14336, 16, 6, 2, 1},
+                  {8, FBQ_GROUP_ROW, 1, 4000, 16, 4, 2, 1},
+                  {8, 64, 1, 28672, 16, 4, 2, 1}};
     int taken = 0;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const fbq_problem p =
@@ -213,6 +219,14 @@ static void test_defaults(void **state)
             take(&p, FBQ_KERNEL_FUSED, NULL);
             take(&p, FBQ_KERNEL_DOWN, NULL);
         }
+    /* longer layers take more tiles at a time */
+    for (int g = 0; g < 5; g++)
+        for (int zero = 0; zero < 3; zero++)
+            for (int m = 1; m <= 8; m += 7) {
+                fbq_problem p = problem_of(groups[g], (fbq_zero)zero, 4096, 128, m);
+                p.shape = fbq_shape_of(14336, 4096, 128);
+                take(&p, FBQ_KERNEL_FUSED, NULL);
+            }
     take_others();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
@@ -275,18 +289,18 @@ static void test_reader_sees_spills(void **state)
             fail_msg("%s", error.detail);
         assert_true(cubin_read(image, bytes, "indexed", &r));
         assert_true(r.stack >= 64 * sizeof(float));
-        assert_non_null(wrong_with(&r, &pick, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1));
         assert_true(cubin_read(image, bytes, "spilling", &r));
         /* 1024 threads leave 64 registers for 200 numbers */
         assert_true(r.registers <= 64 && r.stack >= 32 * sizeof(float));
-        assert_non_null(wrong_with(&r, &pick, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1));
         assert_true(cubin_read(image, bytes, "clean", &r));
         assert_true(r.registers > 0 && r.registers < 32);
         assert_true(r.stack == 0 && r.min_stack == 0 && r.local == 0);
         r.registers = 40;
-        assert_null(wrong_with(&r, &pick, 1));
+        assert_null(wrong_with(&r, &pick, 0, 1));
         r.registers = 250;
-        assert_non_null(wrong_with(&r, &pick, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1));
         assert_false(cubin_read(image, bytes, "absent", &r));
         /* cut short anywhere: refused or read, never beyond the end */
         for (size_t size = 0; size < bytes; size += 61) {

@@ -49,6 +49,8 @@ struct SmallPick : MiddlePick {
 namespace detail
 {
 
+static_assert(branch_warps == FBQ__BRANCH_WARPS, "device and host must agree");
+
 inline fbq_status of_cuda(cudaError_t result)
 {
     return result == cudaSuccess ? FBQ_OK : FBQ_ERR_CUDA;
@@ -80,13 +82,17 @@ inline fbq_status read_gpu(fbq_gpu *gpu)
 
 // Was this kernel compiled for sm_90 or later, so that its code can wait for the kernel before it?
 // The device says nothing about that: it also runs code of older targets, which cannot.
+// FBQ_ERR_PICK where its registers do not let it run `threads` threads a block: fbq_pick_check
+// knows those by estimate only.
 template <class Args>
-fbq_status can_overlap(void (*kernel)(const Args), bool *overlaps)
+fbq_status compiled_for(void (*kernel)(const Args), int threads, bool *overlaps)
 {
     cudaFuncAttributes attributes;
     const cudaError_t result = cudaFuncGetAttributes(&attributes, (const void *)kernel);
-    *overlaps = result == cudaSuccess && attributes.ptxVersion >= 90;
-    return of_cuda(result);
+    if (result != cudaSuccess)
+        return of_cuda(result);
+    *overlaps = attributes.ptxVersion >= 90;
+    return attributes.maxThreadsPerBlock < threads ? FBQ_ERR_PICK : FBQ_OK;
 }
 
 // `overlaps`: the kernel may start while the one before it runs (host/run.h says when that is
@@ -127,15 +133,15 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
                                         Pick::chunks / 2, Pick::stages, Pick::tiles>>;
     bool overlaps = false;
     fbq__launch l;
-    if (call.down) {
+    fbq_status s = compiled_for(fused, 32 * fbq__fused_warps(&f.layout, &f.fused), &overlaps);
+    if (s == FBQ_OK && call.down) {
         fbq_down_args args;
         fbq__down_launch(&f, &call, &args, &l);
-        fbq_status s = can_overlap(fused, &overlaps);
-        if (s == FBQ_OK)
-            s = launch(f, down, args, l, overlaps, stream);
-        if (s != FBQ_OK)
-            return s;
+        s = launch(f, down, args, l, overlaps, stream);
     }
+    if (s != FBQ_OK)
+        return s;
+    overlaps = overlaps && call.down; // else the kernel before is not ours
     fbq_fused_args args;
     fbq__fused_launch(&f, &call, &args, &l);
     return launch(f, fused, args, l, overlaps, stream);
@@ -190,21 +196,22 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
         return FBQ_ERR_SIZE;
     served.m_max = fbq__class_m(fbq__class_of(call.m), problem.m_max);
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
+    if (s == FBQ_OK)
+        s = fbq__call_check(&f, &call);
+    if (s == FBQ_OK && call.m == 1)
+        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, true>(f, call, stream)
+                                : detail::run<Group, Zero, Pick, 1, false>(f, call, stream);
+    else if (s == FBQ_OK)
+        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 8, true>(f, call, stream)
+                                : detail::run<Group, Zero, Pick, 8, false>(f, call, stream);
+    // nothing was launched with a pick that does not fit
     if constexpr (std::is_same_v<Pick, DefaultPick>)
         if (s == FBQ_ERR_PICK)
             return linear<Group, Zero, MiddlePick>(problem, call, stream);
     if constexpr (std::is_same_v<Pick, MiddlePick>)
         if (s == FBQ_ERR_PICK)
             return linear<Group, Zero, SmallPick>(problem, call, stream);
-    if (s == FBQ_OK)
-        s = fbq__call_check(&f, &call);
-    if (s != FBQ_OK)
-        return s;
-    if (call.m == 1)
-        return f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, true>(f, call, stream)
-                                   : detail::run<Group, Zero, Pick, 1, false>(f, call, stream);
-    return f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 8, true>(f, call, stream)
-                               : detail::run<Group, Zero, Pick, 8, false>(f, call, stream);
+    return s;
 }
 
 } // namespace FBQ_NAMESPACE

@@ -19,12 +19,12 @@ typedef enum fbq_kernel {
 #define FBQ_KERNELS 2
 
 /*      field          what it chooses */
-#define FBQ_PICK_FIELDS(X)                                                                       \
-    X(warps)         /* warps of a block; each takes its own slice of K */                       \
-    X(chunks)        /* 64-code chunks that a warp takes in one step; fused: an even number */   \
-    X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */ \
-    X(slices)        /* down: slices of K, each one partial sum of t */                          \
-    X(stages)        /* fused: steps whose codes are on their way or in shared memory */         \
+#define FBQ_PICK_FIELDS(X)                                                                        \
+    X(warps)         /* warps of a block, each with its own slice of K; fused adds 4 for ranks */ \
+    X(chunks)        /* 64-code chunks that a warp takes in one step; fused: an even number */    \
+    X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */  \
+    X(slices)        /* down: slices of K, each one partial sum of t */                           \
+    X(stages)        /* fused: steps whose codes are on their way or in shared memory */          \
     X(tiles)         /* fused: tiles of 16 rows that a part of x serves before the next part */
 
 typedef struct fbq_pick {

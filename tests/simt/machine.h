@@ -46,9 +46,12 @@ int grid_blocks_y();
 // ---- Barriers: every thread of the block or warp must come ----
 void sync_block(site at);
 void sync_warp(site at);
+// Whole warps, `threads` threads in all, whichever come; id 1 .. 15.
+void sync_warps(int id, int threads, site at);
+void arrive_warps(int id, int threads, site at); // the same without waiting
 
 // In a launch that overlaps, memory may be touched before this only where it is `steady`, and every
-// thread must come here.
+// thread must come here or meet one that did.
 void wait_for_producer();
 
 // ---- Shared memory ----
@@ -65,6 +68,7 @@ void copy_async_wait(site at);                // covers every copy, committed or
 // ---- Barriers in shared memory, and bulk copies that complete on them ----
 void barrier_init(std::uint32_t b, int arrivals, site at);
 void barriers_ready(site at);
+void barrier_arrive(std::uint32_t b, site at);
 void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at);
 void barrier_wait(std::uint32_t b, std::uint32_t parity, site at);
 // The destination means nothing before the phase of `b` ends, and to a thread that has not waited

@@ -42,15 +42,15 @@ shared_knowledge machine::join(const shared_knowledge &a, const shared_knowledge
     return joined;
 }
 
-// Threads have met at a warp or block barrier: what one knew, all know.
+// Threads have met at a warp or block barrier: what one knew, all know, and what one has waited
+// for, all have.
 void machine::meet(block &b, unsigned first, unsigned threads, bool whole_block)
 {
-    if (b.barriers.empty()) {
-        return;
-    }
     shared_knowledge all;
+    bool waited = false;
     for (unsigned i = first; i < first + threads; i++) {
         all = join(all, b.threads[i].knows);
+        waited = waited || b.threads[i].waited;
     }
     if (whole_block && all && !all->threads.empty()) {
         // The block's phase orders all that threads did; only copies are left to know of.
@@ -60,7 +60,37 @@ void machine::meet(block &b, unsigned first, unsigned threads, bool whole_block)
     }
     for (unsigned i = first; i < first + threads; i++) {
         b.threads[i].knows = all;
+        b.threads[i].waited = waited;
     }
+}
+
+// A warp comes to a barrier of some warps; true for the last. Those who wait see what all did
+// before they came, and learn what they knew.
+bool machine::come(warps_barrier &s, unsigned w, int threads)
+{
+    block &b = *self->home;
+    auto seen = std::make_shared<knowledge>();
+    learn(seen->warps, w, ++b.warps[w].phase);
+    s.brought = join(s.brought, seen);
+    for (unsigned lane = 0; lane < 32; lane++) {
+        const thread &t = b.threads[w * 32 + lane];
+        s.brought = join(s.brought, t.knows);
+        s.waited = s.waited || t.waited;
+    }
+    s.threads = threads;
+    s.came += 32;
+    progress();
+    if (s.came < threads) {
+        return false;
+    }
+    for (unsigned other : s.waiting) {
+        for (unsigned lane = 0; lane < 32; lane++) {
+            thread &t = b.threads[other * 32 + lane];
+            t.knows = join(t.knows, s.brought);
+            t.waited = t.waited || s.waited;
+        }
+    }
+    return true;
 }
 
 // ---- Barriers ----
@@ -112,6 +142,7 @@ void machine::settle(block &b, shared_barrier &s, site at)
     auto ended = std::make_shared<knowledge>();
     learn(ended->barriers, (unsigned)(&s - b.barriers.data()), s.phase);
     s.given = join(s.brought, ended);
+    s.waited_given = s.waited_brought;
     for (thread *t : s.waiters) {
         wake(*t);
     }
@@ -188,6 +219,11 @@ void barriers_ready(site at)
     }
 }
 
+void barrier_arrive(std::uint32_t b, site at)
+{
+    barrier_expect(b, 0, at);
+}
+
 void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at)
 {
     machine &m = *now_running;
@@ -216,6 +252,7 @@ void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at)
     learn(own->threads, (unsigned)t.index, ++t.epoch);
     learn(own->warps, warp, home.warps[warp].phase);
     s->brought = m.join(m.join(s->brought, t.knows), own);
+    s->waited_brought = s->waited_brought || t.waited;
     s->expected += (long)bytes;
     s->to_come--;
     m.settle(home, *s, at);
@@ -242,6 +279,7 @@ void barrier_wait(std::uint32_t b, std::uint32_t parity, site at)
         s = &m.self->home->barriers[index];
     }
     m.self->knows = m.join(m.self->knows, s->given);
+    m.self->waited = m.self->waited || s->waited_given;
 }
 
 } // namespace simt

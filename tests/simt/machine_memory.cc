@@ -125,7 +125,8 @@ void shared_load(std::uint32_t from, void *to, int bytes, site at)
             break;
         }
     }
-    bool keep = !m.self->home->barriers.empty();
+    // knowledge of single threads or warps orders what the cell's few readers cannot
+    bool keep = m.self->knows || !m.self->home->barriers.empty();
     for (int i = 0; i < words; i++) {
         c[i].note_read(now, keep);
     }

@@ -18,12 +18,22 @@ namespace simt
 {
 
 // Where all lanes of a warp, or all threads of a block, must come together.
-enum class meeting { warp_barrier, block_barrier, shuffle, election, maximum, mma, mma_s8 };
+enum class meeting {
+    warp_barrier,
+    warps_barrier,
+    block_barrier,
+    shuffle,
+    election,
+    maximum,
+    mma,
+    mma_s8
+};
 
 inline const char *meeting_name(meeting what)
 {
-    static const char *const names[] = {"warp barrier", "block barrier", "shuffle",     "election",
-                                        "maximum",      "mma",           "mma of bytes"};
+    static const char *const names[] = {"warp barrier", "barrier of warps", "block barrier",
+                                        "shuffle",      "election",         "maximum",
+                                        "mma",          "mma of bytes"};
     return names[(int)what];
 }
 
@@ -63,6 +73,9 @@ struct shared_barrier {
     bool ready;
     shared_knowledge brought; // by those who arrived
     shared_knowledge given;   // to those who wait
+    // Has one of those who arrived, in any phase up to this one, waited for the kernel before? And
+    // in any that has ended?
+    bool waited_brought = false, waited_given = false;
     std::vector<thread *> waiters;
 };
 
@@ -110,6 +123,17 @@ struct warp {
     site at;
 };
 
+// A barrier of some warps of a block (PTX: bar.sync with a number of threads).
+struct warps_barrier {
+    int threads = 0;               // that it waits for
+    int came = 0;                  // of them
+    std::vector<unsigned> waiting; // warps
+    shared_knowledge brought;      // by those who came
+    bool waited = false;           // one of them, for the kernel before
+};
+
+constexpr int warps_barriers = 16; // of a block
+
 struct block {
     int linear = 0, x = 0, y = 0;
     unsigned phase = 0; // block barriers passed
@@ -120,6 +144,7 @@ struct block {
     std::vector<cell> cells; // one for each 4 bytes of shared
     std::vector<thread> threads;
     std::vector<warp> warps;
+    warps_barrier some[warps_barriers];
     std::vector<shared_barrier> barriers;
     std::vector<bulk> bulks; // in flight
 };
@@ -170,6 +195,7 @@ struct machine {
     // machine_barrier.cc
     shared_knowledge join(const shared_knowledge &a, const shared_knowledge &b);
     void meet(block &b, unsigned first, unsigned threads, bool whole_block);
+    bool come(warps_barrier &s, unsigned w, int threads);
     shared_barrier *find_barrier(std::uint32_t address, const char *verb, site at);
     void settle(block &b, shared_barrier &s, site at);
     std::string barriers_waited_for() const;

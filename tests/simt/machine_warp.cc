@@ -60,6 +60,71 @@ void sync_block(site at)
     }
 }
 
+// Wake a warp that waits at a meeting; true if it is the caller's.
+static bool wake_warp(machine &m, block &b, unsigned w)
+{
+    bool own = false;
+    b.warps[w].arrived = 0;
+    for (unsigned lane = 0; lane < 32; lane++) {
+        thread &t = b.threads[w * 32 + lane];
+        if (&t == m.self) {
+            own = true;
+        } else {
+            m.wake(t);
+        }
+    }
+    return own;
+}
+
+// A warp comes to a barrier of some warps. Nothing that owns memory may live here while it waits.
+static void come_to(int id, int threads, bool wait, site at)
+{
+    machine &m = *now_running;
+    block &b = *m.self->home;
+    if (id < 1 || id >= warps_barriers || threads < 32 || threads % 32 != 0) {
+        m.find(kind::barrier_misuse, 0, at,
+               "barrier " + std::to_string(id) + " of " + std::to_string(threads) + " threads");
+        m.stop();
+    }
+    if (!m.arrive(meeting::warps_barrier, at)) {
+        m.wait_at(at);
+        return;
+    }
+    const unsigned mine = (unsigned)m.self->index / 32;
+    warps_barrier &s = b.some[id];
+    if (s.came > 0 && s.threads != threads) {
+        m.find(kind::barrier_misuse, 0, at,
+               "barrier " + std::to_string(id) + " of " + std::to_string(threads) +
+                   " threads, but others came to it as one of " + std::to_string(s.threads));
+        m.stop();
+    }
+    bool go = !wait;
+    if (wait) {
+        s.waiting.push_back(mine);
+    } else {
+        wake_warp(m, b, mine);
+    }
+    if (m.come(s, mine, threads)) {
+        for (unsigned w : s.waiting) {
+            go = wake_warp(m, b, w) || go;
+        }
+        s = warps_barrier();
+    }
+    if (!go) {
+        m.wait_at(at);
+    }
+}
+
+void sync_warps(int id, int threads, site at)
+{
+    come_to(id, threads, true, at);
+}
+
+void arrive_warps(int id, int threads, site at)
+{
+    come_to(id, threads, false, at);
+}
+
 void wait_for_producer()
 {
     now_running->self->waited = true;

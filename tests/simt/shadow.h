@@ -2,9 +2,9 @@
 // access.
 //
 // Two accesses by different threads are ordered only by a barrier between them: a block barrier for
-// threads of one block, a warp barrier for lanes of one warp, or a barrier in shared memory between
-// those who arrived and those who waited. Shuffles and mma order nothing (the PTX memory model
-// gives them no such meaning), and nothing orders two blocks of one launch.
+// threads of one block, a warp barrier for lanes of one warp, or a barrier of some warps or one in
+// shared memory between those who arrived and those who waited. Shuffles and mma order nothing (the
+// PTX memory model gives them no such meaning), and nothing orders two blocks of one launch.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_SIMT_SHADOW_H

@@ -240,6 +240,28 @@ static void any_group(void **state)
     }
 }
 
+/* Several rounds of tiles whose up-projections are handed over, the last one shorter; and one round
+ * with fewer tiles than the sub-branch has warps. */
+static void any_round(void **state)
+{
+    static const int64_t ranks[] = {16, 130};
+    (void)state;
+    for (int variant = 0; variant < 8; variant++) {
+        for (size_t r = 0; r < COUNT(ranks); r++) {
+            layer_case c = base;
+            c.n = variant & 4 ? 70 : 300; /* 19 tiles are rounds of 7, 7 and 5 */
+            c.k = 520;
+            c.r = ranks[r];
+            c.m = variant & 1 ? 5 : 1;
+            c.tiles = 1;
+            c.sms = variant & 2 ? 2 : 1;
+            c.bias = 1;
+            c.seed = 40 + (uint64_t)variant;
+            check(&c);
+        }
+    }
+}
+
 /* The order of threads and blocks, and how many blocks live at once, change no bit. */
 static void same_bits_in_any_order(void **state)
 {
@@ -370,6 +392,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(same_bits_in_any_order),
         cmocka_unit_test(exact_bits),
         cmocka_unit_test(any_x),
+        cmocka_unit_test(any_round),
         cmocka_unit_test(any_place),
         cmocka_unit_test(refused),
     };

@@ -53,6 +53,16 @@ FBQ_DEVICE void sync_block(simt::site at = SIMT_HERE)
 {
     simt::sync_block(at);
 }
+template <int Id, int Threads>
+FBQ_DEVICE void sync_warps(simt::site at = SIMT_HERE)
+{
+    simt::sync_warps(Id, Threads, at);
+}
+template <int Id, int Threads>
+FBQ_DEVICE void arrive_warps(simt::site at = SIMT_HERE)
+{
+    simt::arrive_warps(Id, Threads, at);
+}
 FBQ_DEVICE void sync_warp(simt::site at = SIMT_HERE)
 {
     simt::sync_warp(at);
@@ -176,6 +186,10 @@ FBQ_DEVICE void barrier_init(saddr b, int arrivals, simt::site at = SIMT_HERE)
 FBQ_DEVICE void barriers_ready(simt::site at = SIMT_HERE)
 {
     simt::barriers_ready(at);
+}
+FBQ_DEVICE void barrier_arrive(saddr b, simt::site at = SIMT_HERE)
+{
+    simt::barrier_arrive(b, at);
 }
 FBQ_DEVICE void barrier_expect(saddr b, u32 bytes, simt::site at = SIMT_HERE)
 {

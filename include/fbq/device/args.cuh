@@ -48,16 +48,16 @@ typedef struct fbq_fused_args {
     int y_f32;     // y and residual are fp32, not fp16
     int rank_tiles;
     int slices;         // partial sums of t
-    int t_late;         // t is waited for after the first codes, not before
+    int round_tiles;    // tiles of a block whose up-projection is awaited at a time
     int x_slots;        // parts of x that a warp has room for
-    int up_sets;        // groups whose blocks of B have room at a time
     int results_stride; // bytes from one warp's partial results to the next's
     int results_turn;   // and from one area of them to the other; 0: there is one
     int smem_results;   // shared memory offsets in bytes: partial results,
+    int smem_sums;      // the sums of a round's tiles,
+    int smem_up;        // their up-projections,
     int smem_t;         // t's steps,
     int smem_x;         // x,
-    int smem_up;        // blocks of B,
-    int smem_barriers;  // the rings' barriers,
+    int smem_barriers;  // the rings' barriers and those of the handover,
     int smem_ring;      // the warps' rings
 } fbq_fused_args;
 

@@ -70,6 +70,18 @@ FBQ_DEVICE void sync_block()
 {
     asm volatile("bar.sync 0;" ::: "memory");
 }
+// Some warps of the block meet, Threads threads in all; Id 1 .. 15 says which.
+template <int Id, int Threads>
+FBQ_DEVICE void sync_warps()
+{
+    asm volatile("bar.sync %0, %1;" ::"n"(Id), "n"(Threads) : "memory");
+}
+// The same without waiting: those who wait see what was done before.
+template <int Id, int Threads>
+FBQ_DEVICE void arrive_warps()
+{
+    asm volatile("bar.arrive %0, %1;" ::"n"(Id), "n"(Threads) : "memory");
+}
 FBQ_DEVICE void sync_warp()
 {
     asm volatile("bar.warp.sync 0xffffffff;" ::: "memory");
@@ -204,21 +216,17 @@ FBQ_DEVICE void copy_async_wait()
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
-// ---- Barriers in shared memory and bulk copies (sm_90 and later; nothing on older GPUs) ----
+// ---- Barriers in shared memory; bulk copies (sm_90 and later; nothing on older GPUs) ----
 
 // A barrier takes 8 bytes of shared memory, 8-byte aligned, which hold nothing else from its init
 // to the block's end. It runs through phases 0, 1, 2 ..: a phase ends when all its arrivals have
 // come and all the bytes that they told it to expect have been copied.
 
-// Once a barrier, by one thread. Others may use it after barriers_ready() and a barrier of the
-// block.
+// Once a barrier, by one thread. Others may use it after barriers_ready() and a barrier that both
+// come to.
 FBQ_DEVICE void barrier_init(saddr b, int arrivals)
 {
-#if __CUDA_ARCH__ >= 900
     asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(b), "r"(arrivals) : "memory");
-#else
-    (void)b, (void)arrivals;
-#endif
 }
 // The copy engine sees this thread's inits.
 FBQ_DEVICE void barriers_ready()
@@ -227,8 +235,12 @@ FBQ_DEVICE void barriers_ready()
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
-// Arrive, and let the phase wait for `bytes` more. What this thread wrote before is seen by those
-// who wait.
+// Arrive. What this thread wrote before is seen by those who wait.
+FBQ_DEVICE void barrier_arrive(saddr b)
+{
+    asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state, [%0];}" ::"r"(b) : "memory");
+}
+// The same, and let the phase wait for `bytes` more.
 FBQ_DEVICE void barrier_expect(saddr b, u32 bytes)
 {
 #if __CUDA_ARCH__ >= 900
@@ -252,7 +264,14 @@ FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
                  "r"(parity)
                  : "memory");
 #else
-    (void)b, (void)parity;
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.test_wait.parity.shared.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n"
+                 "}" ::"r"(b),
+                 "r"(parity)
+                 : "memory");
 #endif
 }
 // Copy `bytes` global -> shared; size and both addresses are multiples of 16. What threads read

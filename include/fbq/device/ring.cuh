@@ -1,11 +1,10 @@
 // fbq/device/ring.cuh: a warp's ring of stages in shared memory, through which its codes, scales,
-// zero points, x and blocks of B travel.
+// zero points and x travel.
 //
 // Every warp fetches for itself alone, so no barrier of the block stands between memory and the
 // tensor cores. A step is one part of one tile; the ring runs `Stages` steps ahead. One lane has
 // whole runs of bytes copied where the target has bulk copies; else every lane copies 16 bytes at a
-// time. A part's x comes with the first tile of the group, and the tile's blocks of B with its last
-// part.
+// time. A part's x comes with the first tile of the group.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_RING_CUH
@@ -26,14 +25,13 @@ struct Ahead {
     int tile;         // of the group, 0 .. Tiles - 1
     int part;
     int slot; // for the part's x
-    int set;  // of slots for the group's blocks of B
 };
 
 FBQ_DEVICE Ahead ahead_begin(const fbq_fused_args &args)
 {
     Ahead a;
     a.first = block_index_x();
-    a.tile = a.part = a.slot = a.set = 0;
+    a.tile = a.part = a.slot = 0;
     a.record = (const u8 *)args.records + (i64)a.first * args.record_bytes;
     return a;
 }
@@ -61,13 +59,12 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
     }
     a.part = 0;
     a.first += C::tiles * grid_blocks_x();
-    a.set = next_of(args.up_sets, a.set);
 }
 
 // A warp's ring: its stages, the barriers of their copies (and one of x, where that stays), its
-// slots for x; and for all warps those for B.
+// slots for x.
 struct Ring {
-    saddr stages, barriers, x, up;
+    saddr stages, barriers, x;
 };
 
 template <class C>
@@ -78,7 +75,6 @@ FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
     r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
     r.x = area + (u32)(args.smem_x + warp * slots_of<C>(args) * slot_bytes<C>(args));
-    r.up = area + (u32)args.smem_up;
     if (FBQ_BULK_COPIES) {
         if (one_lane(lane)) {
             FBQ_UNROLL
@@ -168,7 +164,7 @@ FBQ_DEVICE void wait_x(const Ring &ring)
     sync_warp();
 }
 
-// ---- Codes and B ----
+// ---- Codes ----
 
 // One lane's or the whole warp's copy of `bytes` (a multiple of 16).
 FBQ_DEVICE void fetch_bytes(saddr to, const u8 *from, int bytes, saddr barrier, int lane)
@@ -211,38 +207,11 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
     return r;
 }
 
-// This warp's blocks of B.
-template <class C>
-FBQ_DEVICE int up_steps(const fbq_fused_args &args, int warp)
-{
-    return C::branch && warp < args.rank_tiles ? (args.rank_tiles - warp - 1) / C::warps + 1 : 0;
-}
-
-// Where the blocks of B of a group's tile are.
-template <class C>
-FBQ_DEVICE saddr up_blocks(const fbq_fused_args &args, const Ring &ring, int set, int tile)
-{
-    return ring.up + (u32)((set * C::tiles + tile) * args.rank_tiles * 512);
-}
-
-// Those of them that are this warp's.
-template <class C>
-FBQ_DEVICE void fetch_up(const fbq_fused_args &args, const Ring &ring, const Ahead &a, int ups,
-                         saddr barrier, int warp, int lane)
-{
-    const i64 tile = a.first + a.tile * grid_blocks_x();
-    const u8 *from = (const u8 *)args.blocks + (tile * args.rank_tiles + warp) * 512;
-    saddr to = up_blocks<C>(args, ring, a.set, a.tile) + (u32)(warp * 512);
-    FBQ_NO_UNROLL
-    for (int i = 0; i < ups; i++, from += C::warps * 512, to += C::warps * 512)
-        fetch_bytes(to, from, 512, barrier, lane);
-}
-
 // Have the step ahead fetched into stage s. The warp has met since it last read the stage. A group
 // may have fewer tiles than Tiles; then it has steps that fetch nothing.
 template <class C>
 FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, Ahead &ahead,
-                           const Share &share, int warp, int lane)
+                           const Share &share, int lane)
 {
     if (ahead.first < args.tiles) {
         const saddr stage = ring_stage<C>(ring, s), barrier = ring.barriers + (u32)(s * 8);
@@ -256,15 +225,11 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
             fetch_x_words<C>(args, slot, p, lane);
         if (!FBQ_BULK_COPIES || one_lane(lane)) {
             Run r = {};
-            int ups = 0;
             if (some && there)
                 r = run_of<C>(args, p);
-            if (C::branch && there && ahead.part == parts_of_k<C>(args) - 1)
-                ups = up_steps<C>(args, warp);
             if (FBQ_BULK_COPIES)
-                barrier_expect(barrier,
-                               (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes + ups * 512 +
-                                     (runs ? args.m * p.count * 2 * unit_codes : 0)));
+                barrier_expect(barrier, (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
+                                              (runs ? args.m * p.count * 2 * unit_codes : 0)));
             if (runs)
                 fetch_x_runs<C>(args, slot, p, barrier);
             if (some && there) {
@@ -275,8 +240,6 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
                     fetch_bytes(stage + (u32)C::stage_zeros, ahead.record + r.zeros, r.zeros_bytes,
                                 barrier, lane);
             }
-            if (C::branch)
-                fetch_up<C>(args, ring, ahead, ups, barrier, warp, lane);
         }
     }
     if (!FBQ_BULK_COPIES)
@@ -284,16 +247,34 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
     ahead_advance<C>(ahead, args);
 }
 
-// Wait for stage s. `parity`: of the rounds through the ring so far.
+// The stage that is read next, and the parity of the rounds through the ring so far.
+struct Cursor {
+    int stage;
+    u32 parity;
+};
+
+// Wait for its bytes.
 template <class C>
-FBQ_DEVICE void ring_wait(const Ring &ring, int s, u32 parity)
+FBQ_DEVICE void ring_wait(const Ring &ring, const Cursor &at)
 {
     if (FBQ_BULK_COPIES) {
-        barrier_wait(ring.barriers + (u32)(s * 8), parity);
+        barrier_wait(ring.barriers + (u32)(at.stage * 8), at.parity);
     } else {
         copy_async_wait_left<C::stages - 1>();
         sync_warp();
     }
+}
+
+// Done with them: the step ahead takes their place.
+template <class C>
+FBQ_DEVICE void ring_next(const fbq_fused_args &args, const Ring &ring, Cursor &at, Ahead &ahead,
+                          const Share &share, int lane)
+{
+    sync_warp(); // all lanes have read the stage
+    fetch_step<C>(args, ring, at.stage, ahead, share, lane);
+    at.stage = next_of(C::stages, at.stage);
+    if (at.stage == 0)
+        at.parity ^= 1;
 }
 
 } // namespace FBQ_NAMESPACE

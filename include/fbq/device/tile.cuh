@@ -1,10 +1,10 @@
 // fbq/device/tile.cuh: what a fused kernel is compiled for, and how its warps share the work.
 //
-// K is cut into units of 128 codes. Every warp of a block owns a fixed run of units, so it fetches
-// its own codes and its own slice of x and meets the other warps at the end only. It takes its run
-// in one or more parts; a part of one tile is a step, what one stage of its ring holds. A block
-// takes a group of tiles at a time, part by part: a part of x serves all tiles of the group before
-// the next part is needed. In groups of one tile x may also stay where it is.
+// K is cut into units of 128 codes. Every warp of the codes owns a fixed run of units, so it
+// fetches its own codes and its own slice of x and meets the other warps at the end only. It takes
+// its run in one or more parts; a part of one tile is a step, what one stage of its ring holds. A
+// block takes a group of tiles at a time, part by part: a part of x serves all tiles of the group
+// before the next part is needed. In groups of one tile x may also stay where it is.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_TILE_CUH
@@ -25,6 +25,8 @@ constexpr int zero_f16 = 2;
 
 constexpr int unit_codes = 128;
 constexpr int chunk_bytes = chunk_codes * tile_rows / 2; // of 4-bit codes
+constexpr int block_bytes = tile_rows * 16 * 2;          // of B, 16 ranks
+constexpr int branch_warps = 4;                          // of a block; beside those of the pick
 
 // What a fused kernel is compiled for.
 //   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
@@ -45,6 +47,10 @@ struct Fused {
     static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
                          warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles;
     static constexpr bool branch = Branch, resident = Resident;
+
+    // A round of tiles, whose up-projection is awaited together, is several groups of one tile.
+    // Else it is a group.
+    static constexpr bool rounds = Branch && Tiles == 1;
 
     // Codes summed before the scale is applied.
     static constexpr int flush = Group == 0 || Group > unit_codes ? unit_codes : Group;

@@ -84,6 +84,15 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
     return (bytes + 127) / 128 * 128;
 }
 
+#define FBQ__BRANCH_WARPS 4
+
+/* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
+ */
+static inline int fbq__fused_warps(const fbq_layout *l, const fbq_pick *pick)
+{
+    return pick->warps + (l->rank_tiles ? FBQ__BRANCH_WARPS : 0);
+}
+
 /* Blocks of fused, and the groups of tiles that a block takes. */
 static inline int64_t fbq__blocks(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
 {
@@ -107,13 +116,16 @@ static inline int64_t fbq__x_slots(const fbq_layout *l, const fbq_gpu *gpu, cons
     return resident || slots > parts ? parts : slots;
 }
 
-/* Groups whose blocks of B have room at a time. They come with a tile's last part and are used at
- * the group's end, when the ring has asked for `stages` steps of the groups after it. */
-static inline int64_t fbq__up_sets(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+/* Tiles of a block whose up-projection is awaited at a time: a group, or several groups of one
+ * tile, as even as they come out. Few enough that their sums take little room. */
+#define FBQ__ROUND_TILES 8
+
+static inline int64_t fbq__round_tiles(const fbq_layout *l, const fbq_gpu *gpu,
+                                       const fbq_pick *pick)
 {
-    int64_t steps = pick->tiles * fbq__parts(l, pick), groups = fbq__groups(l, gpu, pick);
-    int64_t sets = (pick->stages + pick->tiles - 1) / steps + 1;
-    return sets < groups ? sets : groups;
+    const int64_t own = fbq__groups(l, gpu, pick);
+    const int64_t rounds = (own + FBQ__ROUND_TILES - 1) / FBQ__ROUND_TILES;
+    return pick->tiles > 1 ? pick->tiles : (own + rounds - 1) / rounds;
 }
 
 /* A warp's x: for each slot what is made ready of a part, and its rows. */
@@ -133,22 +145,24 @@ static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, cons
  * they take the place of the warp's ring; else they have one area of their own, or two that lie
  * `turn` apart. */
 typedef struct fbq__shared {
-    int64_t results, stride, turn, t, x, up, barriers, rings, bytes;
+    int64_t results, stride, turn, sums, up, t, x, barriers, rings, bytes;
 } fbq__shared;
 
 static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu,
                                          const fbq_pick *pick, int64_t m, int resident, int areas)
 {
     const int64_t ring = pick->stages * fbq__stage_bytes(l, pick);
-    const int64_t results = pick->tiles * FBQ_TILE * fbq__columns(m) * 4;
+    const int64_t tile = FBQ_TILE * fbq__columns(m) * 4, results = pick->tiles * tile;
+    const int64_t branch = l->rank_tiles > 0, round = fbq__round_tiles(l, gpu, pick);
     const int inside = fbq__groups(l, gpu, pick) == 1 && results <= ring;
     fbq__shared s;
     s.turn = areas > 1 && !inside ? pick->warps * results : 0;
-    s.t = inside ? 0 : areas * pick->warps * results;
+    s.sums = inside ? 0 : areas * pick->warps * results;
+    s.up = s.sums + (pick->tiles == 1 ? branch * (round - 1) * tile : 0);
+    s.t = s.up + branch * round * tile;
     s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
-    s.up = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
-    s.barriers = s.up + fbq__up_sets(l, gpu, pick) * pick->tiles * l->rank_tiles * 512;
-    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + 127) / 128 * 128;
+    s.barriers = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
+    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + 127) / 128 * 128;
     s.results = inside ? s.rings : 0;
     s.stride = inside ? ring : results;
     s.bytes = s.rings + pick->warps * ring;
@@ -209,7 +223,7 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 {
     const int64_t blocks = fbq__blocks(l, gpu, pick), own = (l->tiles + blocks - 1) / blocks;
     /* Before sm_90 every tile more costs registers, since all lanes copy. */
-    const int64_t few = m > 1 || gpu->capability < 90 ? 1 : l->rank_tiles ? 2 : 7;
+    const int64_t few = m > 1 || gpu->capability < 90 ? 1 : 7;
     const int64_t most = gpu->capability < 90 ? 1 : m > 1 ? 4 : 7;
     const int64_t groups = (own + most - 1) / most;
     pick->tiles = 1;
@@ -280,14 +294,6 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     launch->shared_bytes = (unsigned)(f->down.warps * FBQ_TILE * fbq__columns(call->m) * 4);
 }
 
-/* Shall fused wait for t only when the first group's codes are multiplied? A block with little to
- * do has them before t; one with more has t before them. */
-static inline int fbq__t_late(const fbq__fixed *f, int64_t blocks)
-{
-    return f->fused.tiles > 1 ||
-           (f->layout.tiles <= 2 * blocks && fbq__parts(&f->layout, &f->fused) == 1);
-}
-
 static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
                                      fbq_fused_args *args, fbq__launch *launch)
 {
@@ -324,20 +330,20 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = f->down.slices;
-    args->t_late = fbq__t_late(f, grid);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
-    args->up_sets = (int)fbq__up_sets(l, &f->gpu, pick);
+    args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick);
     args->results_stride = (int)shared.stride;
     args->results_turn = (int)shared.turn;
     args->smem_results = (int)shared.results;
+    args->smem_sums = (int)shared.sums;
+    args->smem_up = (int)shared.up;
     args->smem_t = (int)shared.t;
     args->smem_x = (int)shared.x;
-    args->smem_up = (int)shared.up;
     args->smem_barriers = (int)shared.barriers;
     args->smem_ring = (int)shared.rings;
     launch->grid_x = (unsigned)grid;
     launch->grid_y = 1;
-    launch->threads = (unsigned)pick->warps * 32;
+    launch->threads = (unsigned)fbq__fused_warps(l, pick) * 32;
     launch->shared_bytes = (unsigned)shared.bytes;
     /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
      * multiprocessors longer than others, two would meet on one and leave another without. */

@@ -27,13 +27,14 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
                                    fbq_error *error)
 {
     const fbq__driver *d = &plan->context->driver;
+    const fbq__fixed *f = &plan->served[index].fixed;
     CUdevice device = plan->context->device;
     CUfunction function;
     char name[32];
     int local = 0, threads = 0, wanted;
     fbq__entry_name(kernel, name, sizeof name);
-    wanted = 32 * (kernel == FBQ_KERNEL_FUSED ? plan->served[index].fixed.fused.warps
-                                              : plan->served[index].fixed.down.warps);
+    wanted =
+        32 * (kernel == FBQ_KERNEL_FUSED ? fbq__fused_warps(&f->layout, &f->fused) : f->down.warps);
     FBQ__CUDA(d, library_kernel(out, plan->library[index], name), "cuLibraryGetKernel", error);
     FBQ__CUDA(d, kernel_function(&function, *out), "cuKernelGetFunction", error);
     FBQ__CUDA(d, kernel_attribute(&local, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, *out, device),

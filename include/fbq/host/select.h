@@ -57,11 +57,11 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
 
 /* Registers that a thread of fused needs at most (measured from ptxas; nvrtc_picks holds every GPU
  * to that). Sums of a group's tiles cost some, and before sm_90, where all lanes copy, much more.
- * 16 warps of 128 fill a multiprocessor. */
+ * 20 warps of 96 fill a multiprocessor. */
 static int fbq__fused_registers(const fbq_gpu *gpu, const fbq_pick *pick, int m_max)
 {
     const int tiles = gpu->capability < 90 ? 1 : m_max == 1 ? 8 : 6;
-    return pick->tiles > tiles ? 160 : 128;
+    return pick->tiles > tiles ? 160 : pick->warps > 8 ? 96 : 128;
 }
 
 static fbq_status fbq__pick_in_range(const char *field, int value, int low, int high,
@@ -105,12 +105,12 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     FBQ__TRY(fbq__pick_fields_check(pick, error));
     if (pick->kernel == FBQ_KERNEL_DOWN)
         return FBQ_OK;
-    int threads = pick->warps * 32 * pick->blocks_per_sm;
+    int threads = fbq__fused_warps(&l, pick) * 32 * pick->blocks_per_sm;
     int registers = fbq__fused_registers(gpu, pick, problem->m_max);
     int most_threads = gpu->registers_sm / registers;
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
-                         "pick.warps x blocks_per_sm is %d threads of about %d registers; a "
+                         "pick.warps x blocks_per_sm makes %d threads of about %d registers; a "
                          "multiprocessor holds %d such: lower blocks_per_sm or warps",
                          threads, registers, most_threads);
     int64_t m = problem->m_max, wanted = fbq__fused_least_bytes(&l, gpu, pick, m);
@@ -131,15 +131,18 @@ static int fbq__power_of_two_from(int64_t least, int most)
     return p;
 }
 
-/* Enough slices that the multiprocessors have a block each, few enough that gathering t stays cheap
- * (every row of x gathers its own, so more rows want fewer); then all of a slice at once. */
-static void fbq__down_default(const fbq_layout *l, int m_max, fbq_pick *p)
+/* Enough slices that t is there soon, few enough that gathering it stays cheap (every row of x
+ * gathers its own, so more rows want fewer); then as much of a slice at once as may be. Where fused
+ * has many tiles a block, t has time: half the blocks, so that fewer of them are in its way. */
+static void fbq__down_default(const fbq_layout *l, const fbq_gpu *gpu, int m_max, fbq_pick *p)
 {
+    const int long_way = l->tiles >= (int64_t)8 * gpu->sms;
     int64_t slices = fbq__ceil(l->chunks, m_max == 1 ? 8 : 16), chunks;
-    p->slices = (int)(slices < 8 ? slices : 8);
+    const int most = long_way ? 4 : 8;
+    p->slices = (int)(slices < most ? slices : most);
     chunks = fbq__ceil(l->chunks, p->slices);
-    p->warps = fbq__power_of_two_from(chunks, 8);
-    p->chunks = fbq__power_of_two_from(fbq__ceil(chunks, p->warps), 4);
+    p->warps = fbq__power_of_two_from(chunks, long_way ? 16 : 8);
+    p->chunks = fbq__power_of_two_from(fbq__ceil(chunks, p->warps), long_way ? 1 : 4);
     p->blocks_per_sm = 1;
 }
 
@@ -176,16 +179,16 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
     memset(&p, 0, sizeof p);
     p.kernel = kernel;
     if (kernel == FBQ_KERNEL_DOWN)
-        fbq__down_default(&l, problem->m_max, &p);
+        fbq__down_default(&l, gpu, problem->m_max, &p);
     else
         fbq__fused_default(problem, &l, gpu, &p);
     if (kernel == FBQ_KERNEL_FUSED && fbq_pick_check(problem, gpu, &p, NULL) == FBQ_ERR_PICK)
-        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.shape.segment[0].r is %lld and m_max %d: t and the "
-                         "blocks of B do not fit into the "
-                         "%d bytes of shared memory a block of this GPU may have; split the "
-                         "sub-branch, or lower m_max",
-                         (long long)problem->shape.segment[0].r, problem->m_max, gpu->shared_block);
+        return fbq__fail(
+            error, FBQ_ERR_UNSUPPORTED, 0,
+            "problem.shape.segment[0].r is %lld and m_max %d: t does "
+            "not fit into the %d bytes of shared memory a block of this GPU may have; split the "
+            "sub-branch, or lower m_max",
+            (long long)problem->shape.segment[0].r, problem->m_max, gpu->shared_block);
     FBQ__TRY(fbq_pick_check(problem, gpu, &p, error));
     *pick = p;
     return FBQ_OK;

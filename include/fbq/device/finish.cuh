@@ -1,0 +1,108 @@
+// fbq/device/finish.cuh: from the warps' sums to y.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_FINISH_CUH
+#define FBQ_DEVICE_FINISH_CUH
+
+#include "branch.cuh"
+
+namespace fbq
+{
+inline namespace FBQ_NAMESPACE
+{
+
+// Bias, residual, rounding, store: result (n, m) of y.
+FBQ_DEVICE void write_y(const fbq_fused_args &args, int n, int m, float v)
+{
+    const i64 at = (i64)m * args.y_stride + n;
+    if (args.bias)
+        v = add(v, f32_of_f16(ldg_u16((const u16 *)args.bias + n)));
+    if (args.residual) {
+        const i64 from = (i64)m * args.residual_stride + n;
+        v = add(v, args.y_f32 ? ldg_f32((const float *)args.residual + from)
+                              : f32_of_f16(ldg_u16((const u16 *)args.residual + from)));
+    }
+    if (args.y_f32)
+        stg_f32((float *)args.y + at, v);
+    else
+        stg_u16((u16 *)args.y + at, f16_of_f32(v));
+}
+
+// Where a block is in its walk over groups of tiles.
+struct Walk {
+    int first; // tile of the group
+    int group; // groups before this one,
+    int tile;  // of them in the same round,
+    int round; // rounds before it
+    bool last; // group of its round,
+    bool end;  // and of the block
+};
+
+// The warps of the codes meet.
+template <class C>
+FBQ_DEVICE void sync_codes()
+{
+    if (C::branch)
+        sync_warps<meet_codes, C::warps * warp_lanes>();
+    else
+        sync_block();
+}
+
+// Add up the warps' sums of a finished group, and at the end of a round write y. Every warp has a
+// place for its results of all tiles.
+template <class C>
+FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float (&y)[C::tiles][4],
+                             const Walk &at, int warp, int lane)
+{
+    constexpr int outputs = tile_rows * C::columns, bytes = reduce_bytes(C::columns);
+    const saddr results = area + (u32)(args.smem_results + (at.group & 1) * args.results_turn);
+    const saddr sums = area + (u32)args.smem_sums, up = area + (u32)args.smem_up;
+    // Where two areas take turns, one barrier a group is enough: whoever fills an area again has
+    // passed the barrier after the one its readers had to reach. Where there is room for one only,
+    // its readers are waited for.
+    if (at.group > 0 && args.results_turn == 0)
+        sync_codes<C>();
+    FBQ_UNROLL
+    for (int i = 0; i < C::tiles; i++)
+        reduce_put<C::columns>(results + (u32)(warp * args.results_stride + i * bytes), lane, y[i]);
+#if FBQ_PLANT != 2
+    sync_codes<C>();
+#endif
+    // the warps take turns, so that none is always the last at the barrier
+    const int place = (warp + at.group) % C::warps * warp_lanes + lane;
+    if (C::rounds && !at.last) {
+        FBQ_NO_UNROLL
+        for (int j = place; j < outputs; j += C::warps * warp_lanes)
+            sts_f32(sums + (u32)(at.tile * bytes + j * 4),
+                    reduce_get<C::warps>(results, args.results_stride, j));
+        return;
+    }
+    if (C::branch)
+        barrier_wait(handover_of<C>(args, area).ready, (u32)at.round & 1u);
+    // the tiles of the round, the last of them not yet added up; or those of the group
+    const int tiles = C::rounds ? at.tile + 1 : C::tiles;
+    const int first = at.first - (C::rounds ? at.tile * grid_blocks_x() : 0);
+    FBQ_NO_UNROLL
+    for (int j = place; j < tiles * outputs; j += C::warps * warp_lanes) {
+        const int i = j / outputs, m = j / tile_rows % C::columns, row = j % tile_rows;
+        const int n = (first + i * grid_blocks_x()) * tile_rows + row, index = row * C::columns + m;
+        if (n >= args.n - (FBQ_PLANT == 3 ? 1 : 0) || m >= args.m)
+            continue;
+        float v;
+        if (C::rounds && i < at.tile)
+            v = lds_f32(sums + (u32)(i * bytes + index * 4));
+        else
+            v = reduce_get<C::warps>(results + (u32)(C::rounds ? 0 : i * bytes),
+                                     args.results_stride, index);
+        if (C::branch)
+            v = add(v, lds_f32(up + (u32)(i * bytes + index * 4)));
+        write_y(args, n, m, v);
+    }
+    if (C::branch && !at.end)
+        barrier_arrive(handover_of<C>(args, area).read);
+}
+
+} // namespace FBQ_NAMESPACE
+} // namespace fbq
+
+#endif
