@@ -187,7 +187,7 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                           fbq_error *error);
 
 /* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
- * the sub-branch at all (ranks beyond 700 or more, by GPU). */
+ * t at all (ranks beyond 1400 or more, by GPU). */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error);
 
