@@ -111,7 +111,7 @@ FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
 {
     saddr ready = slot, words = slot + (u32)C::ready_bytes;
     constexpr int batch = C::part_units > 6 ? 4 : ceil_div(C::part_units, 2);
-    constexpr int block_bytes = 2 * 2 * unit_codes;
+    constexpr int pair_bytes = 2 * 2 * unit_codes; // of two units
     // eight k of half-chunk h and lane t: half of t's vector
     const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
     const u32 to = (u32)(unit * C::unit_bytes + C::flushes * 16 + chunk * limb_chunk_bytes +
@@ -124,7 +124,7 @@ FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
         for (int i = 0; i < batch; i++) {
             v[i] = u32x4{0, 0, 0, 0};
             if (u + 2 * i + unit < count)
-                v[i] = lds_u32x4(words + (u32)(i * block_bytes + lane * 16));
+                v[i] = lds_u32x4(words + (u32)(i * pair_bytes + lane * 16));
         }
         FBQ_UNROLL
         for (int i = 0; i < batch; i++)
@@ -145,7 +145,7 @@ FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
                 limbs_correct<C>(ready + (u32)(i * C::unit_bytes),
                                  lane & 1 ? mul(power, 65536.0f) : power, lane);
         }
-        words += (u32)(batch * block_bytes);
+        words += (u32)(batch * pair_bytes);
         ready += (u32)(2 * batch * C::unit_bytes);
     }
 }
