@@ -11,12 +11,16 @@ extern "C" {
 #include "support/device.h"
 }
 
-template <int Group, fbq_zero Zero>
+// One row of x in one launch.
+struct WholePick : fbq::DefaultPick {
+    static constexpr int slices = 8;
+};
+
+template <int Group, fbq_zero Zero, class Pick>
 static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
 {
-    using Pick = fbq::DefaultPick;
     const fbq_problem p = {
-        {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8};
+        {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8, 0};
     const fbq_pick down = {
         FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
     fbq_error error;
@@ -28,12 +32,15 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         input_fill(x.data(), m, k, k, INPUT_NORMAL, 5);
         device_buffer dx = device_copy(x.data(), x.size() * 2, 0),
                       dy = device_make(y.size() * 2, 0);
-        device_buffer scratch = device_make(fbq::scratch_bytes<Group, Zero>(p), 0);
-        const fbq_call call = {
-            m, dx.data, 0, d.weights.data, d.down.data,  d.up.data, nullptr, nullptr,
-            0, dy.data, 0, scratch.data,   scratch.bytes};
+        device_buffer scratch = device_make(fbq::scratch_bytes<Group, Zero, Pick>(p), 0);
+        device_buffer state = device_make(fbq::state_bytes<Group, Zero, Pick>(p), 0);
+        if (state.bytes)
+            device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
+        fbq_call call = {m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  {},          {},
+                         0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
         // an even number of units a part, and tiles, change nothing about the order of sums
-        const fbq_pick fused = {FBQ_KERNEL_FUSED, Pick::warps, m == 1 ? 8 : 2, 1, 1, 2, 2};
+        const fbq_pick fused = {
+            FBQ_KERNEL_FUSED, Pick::warps, m == 1 ? 8 : 2, 1, m == 1 ? Pick::slices : 0, 2, 2};
         fbq_problem q = p;
         q.m_max = (int)m;
         fbq_plan *plan = nullptr;
@@ -45,7 +52,9 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         device_must(cudaDeviceSynchronize(), "C API");
         failed += s != FBQ_OK || !device_fetch(&dy, y.data());
         device_poison(&dy);
-        s = fbq::linear<Group, Zero>(p, call, nullptr);
+        device_must(cudaDeviceSynchronize(), "poison");
+        call.chained = 1;
+        s = fbq::linear<Group, Zero, Pick>(p, call, nullptr);
         device_must(cudaDeviceSynchronize(), "launcher");
         failed += s != FBQ_OK || !device_fetch(&dy, z.data());
         const bool same = !memcmp(y.data(), z.data(), y.size() * 2);
@@ -59,6 +68,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         device_free(&dx);
         device_free(&dy);
         device_free(&scratch);
+        device_free(&state);
     }
     // a format that the instantiation is not for
     fbq_problem other = p;
@@ -66,10 +76,10 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     fbq_call none;
     memset(&none, 0, sizeof none);
     none.m = 1;
-    failed += fbq::linear<Group, Zero>(other, none, nullptr) != FBQ_ERR_FORMAT;
-    failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_NULL;
+    failed += fbq::linear<Group, Zero, Pick>(other, none, nullptr) != FBQ_ERR_FORMAT;
+    failed += fbq::linear<Group, Zero, Pick>(p, none, nullptr) != FBQ_ERR_NULL;
     none.m = 9;
-    failed += fbq::linear<Group, Zero>(p, none, nullptr) != FBQ_ERR_SIZE;
+    failed += fbq::linear<Group, Zero, Pick>(p, none, nullptr) != FBQ_ERR_SIZE;
     device_layer_free(&d);
     layer_free(&l);
     return failed;
@@ -87,9 +97,10 @@ int main()
         printf("fbq_open: %s\n", error.detail);
         return 1;
     }
-    int failed = compare<128, FBQ_ZERO_F16>(context, 4096, 4096, 128);
-    failed += compare<128, FBQ_ZERO_NONE>(context, 1000, 11008, 0);
-    failed += compare<32, FBQ_ZERO_CODE>(context, 777, 1000, 20);
+    int failed = compare<128, FBQ_ZERO_F16, fbq::DefaultPick>(context, 4096, 4096, 128);
+    failed += compare<128, FBQ_ZERO_F16, WholePick>(context, 4096, 4096, 128);
+    failed += compare<128, FBQ_ZERO_NONE, fbq::DefaultPick>(context, 1000, 11008, 0);
+    failed += compare<32, FBQ_ZERO_CODE, fbq::DefaultPick>(context, 777, 1000, 20);
     fbq_close(context);
     printf("%d failed\n", failed);
     return failed != 0;

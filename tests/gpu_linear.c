@@ -39,6 +39,15 @@ typedef struct run {
     int with_bias, with_residual;
 } run;
 
+/* A plan's state, zeroed. */
+static device_buffer state_make(const fbq_plan *plan)
+{
+    device_buffer state = device_make(fbq_plan_state_bytes(plan), 0);
+    if (state.bytes)
+        device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
+    return state;
+}
+
 static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d, const run *r,
                      input_kind kind, uint64_t seed, int judge_norm)
 {
@@ -64,7 +73,7 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
     device_buffer dbias = device_copy(bias, (size_t)n * 2, 0);
     device_buffer dres = device_copy(residual, y_bytes, 0);
     size_t scratch_bytes = fbq_plan_scratch_bytes(plan);
-    device_buffer scratch = device_make(scratch_bytes, 0);
+    device_buffer scratch = device_make(scratch_bytes, 0), state = state_make(plan);
     fbq_call call;
     memset(&call, 0, sizeof call);
     call.m = r->m;
@@ -80,12 +89,16 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
     call.y_stride = r->y_stride;
     call.scratch = scratch.data;
     call.scratch_bytes = scratch_bytes;
+    call.state = state.data;
+    call.state_bytes = state.bytes;
     assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
     device_must(cudaDeviceSynchronize(), "first launch");
     assert_true(device_fetch(&dy, y));
     /* again, with everything that must not matter changed: same bits */
     device_poison(&scratch);
     device_poison(&dy);
+    device_must(cudaDeviceSynchronize(), "poison");
+    call.chained = 1;
     assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
     device_must(cudaDeviceSynchronize(), "second launch");
     assert_true(device_fetch(&dy, again));
@@ -127,6 +140,7 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
     device_free(&dbias);
     device_free(&dres);
     device_free(&scratch);
+    device_free(&state);
     free(x);
     free(bias);
     free(y);
@@ -158,16 +172,20 @@ static void test_inputs(void **state)
                              fbq_shape_of(sizes[i][0], sizes[i][1], sizes[i][2]),
                              FBQ_F16,
                              FBQ_F16,
-                             8};
+                             8,
+                             0};
             layer l = layer_make(&p, LAYER_RANDOM, 11 + i);
             device_layer d = device_layer_make(&l);
-            fbq_plan *plan = plan_of(&p, NULL, NULL);
-            for (int kind = 0; kind < INPUT_KINDS; kind++)
-                for (int64_t m = 1; m <= 8; m += m == 1 ? 2 : 5) {
-                    run r = {m, 0, 0, 0, 0, 0};
-                    run_once(plan, &l, &d, &r, (input_kind)kind, 100 + (uint64_t)m, 1);
-                }
-            fbq_plan_free(plan);
+            for (p.launches = sizes[i][2] ? 1 : 0; p.launches <= (sizes[i][2] ? 2 : 0);
+                 p.launches++) {
+                fbq_plan *plan = plan_of(&p, NULL, NULL);
+                for (int kind = 0; kind < INPUT_KINDS; kind++)
+                    for (int64_t m = 1; m <= 8; m += m == 1 ? 2 : 5) {
+                        run r = {m, 0, 0, 0, 0, 0};
+                        run_once(plan, &l, &d, &r, (input_kind)kind, 100 + (uint64_t)m, 1);
+                    }
+                fbq_plan_free(plan);
+            }
             device_layer_free(&d);
             layer_free(&l);
         }
@@ -190,7 +208,8 @@ static void test_shapes(void **state)
                                  fbq_shape_of(sizes[i][0], sizes[i][1], sizes[i][2]),
                                  FBQ_F16,
                                  i % 3 == 2 ? FBQ_F32 : FBQ_F16,
-                                 8};
+                                 8,
+                                 0};
                 layer l = layer_make(&p, LAYER_RANDOM, 1000 + i);
                 device_layer d = device_layer_make(&l);
                 fbq_plan *plan = plan_of(&p, NULL, NULL);
@@ -222,7 +241,8 @@ static void test_exact(void **state)
                          fbq_shape_of(70, 300, 20),
                          FBQ_F16,
                          FBQ_F32,
-                         8};
+                         8,
+                         0};
         layer l = layer_make(&p, LAYER_EXACT, 5);
         device_layer d = device_layer_make(&l);
         fbq_plan *plan = plan_of(&p, NULL, NULL);
@@ -248,19 +268,26 @@ static void test_picks(void **state)
                                         "fused warps=3 chunks=4 blocks_per_sm=2 stages=4 tiles=1",
                                         "fused warps=4 chunks=2 blocks_per_sm=1 stages=2 tiles=3",
                                         "fused warps=8 chunks=2 blocks_per_sm=1 stages=3 tiles=2",
-                                        "fused warps=16 chunks=2 blocks_per_sm=1 stages=2 tiles=1"};
+                                        "fused warps=16 chunks=2 blocks_per_sm=1 stages=2 tiles=1",
+                                        "fused warps=4 chunks=4 blocks_per_sm=2 stages=2 tiles=1 "
+                                        "slices=33",
+                                        "fused warps=8 chunks=4 blocks_per_sm=1 stages=2 tiles=3 "
+                                        "slices=1",
+                                        "fused warps=8 chunks=2 blocks_per_sm=1 stages=3 tiles=2 "
+                                        "slices=9"};
     static const char *const down[] = {"down warps=1 chunks=1 slices=1",
                                        "down warps=3 chunks=2 slices=5",
                                        "down warps=16 chunks=4 slices=64"};
     (void)state;
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < sizeof fused / sizeof fused[0]; i++) {
         if (!mine())
             continue;
         fbq_problem p = {{4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16},
                          fbq_shape_of(5000, 2100, 40), /* several groups of tiles a block */
                          FBQ_F16,
                          FBQ_F16,
-                         8};
+                         8,
+                         0};
         fbq_pick f, d;
         fbq_error error;
         assert_int_equal(fbq_pick_parse(fused[i], &f, &error), FBQ_OK);
@@ -279,16 +306,17 @@ static void test_picks(void **state)
 }
 
 /* A captured graph replays to the same bits, and a launch takes the layer without its branch. */
-static void test_graph(void **state)
+static void test_graph(void **unused)
 {
-    (void)state;
+    (void)unused;
     if (!mine())
         return;
     fbq_problem p = {{4, 128, FBQ_ZERO_CODE, FBQ_F16, FBQ_F16},
                      fbq_shape_of(512, 1024, 64),
                      FBQ_F16,
                      FBQ_F16,
-                     1};
+                     1,
+                     0};
     layer l = layer_make(&p, LAYER_RANDOM, 21);
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
@@ -296,8 +324,9 @@ static void test_graph(void **state)
     input_fill(x, 1, 1024, 1024, INPUT_NORMAL, 4);
     device_buffer dx = device_copy(x, sizeof x, 0), dy = device_make(sizeof eager, 0);
     device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
-    fbq_call call = {1, dx.data, 0, d.weights.data, d.down.data,  d.up.data, NULL, NULL,
-                     0, dy.data, 0, scratch.data,   scratch.bytes};
+    device_buffer state = state_make(plan);
+    fbq_call call = {1, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  NULL,        NULL,
+                     0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
     cudaStream_t stream;
     cudaGraph_t graph;
     cudaGraphExec_t exec;
@@ -331,26 +360,73 @@ static void test_graph(void **state)
     device_free(&dx);
     device_free(&dy);
     device_free(&scratch);
+    device_free(&state);
+    fbq_plan_free(plan);
+    device_layer_free(&d);
+    layer_free(&l);
+}
+
+/* A state that was never zeroed is seen: y is NaN. */
+static void test_state(void **unused)
+{
+    (void)unused;
+    if (!mine())
+        return;
+    fbq_problem p = {{4, 64, FBQ_ZERO_CODE, FBQ_F16, FBQ_F16},
+                     fbq_shape_of(512, 1024, 16),
+                     FBQ_F16,
+                     FBQ_F16,
+                     2,
+                     1};
+    layer l = layer_make(&p, LAYER_RANDOM, 21);
+    device_layer d = device_layer_make(&l);
+    fbq_plan *plan = plan_of(&p, NULL, NULL);
+    uint16_t x[1024], y[512];
+    input_fill(x, 1, 1024, 1024, INPUT_NORMAL, 4);
+    device_buffer dx = device_copy(x, sizeof x, 0), dy = device_make(sizeof y, 0);
+    device_buffer state = device_make(fbq_plan_state_bytes(plan), 0);
+    fbq_call call = {1, dx.data, 0, d.weights.data, d.down.data, d.up.data,  NULL,        NULL,
+                     0, dy.data, 0, NULL,           0,           state.data, state.bytes, 0};
+    for (int zeroed = 0; zeroed < 2; zeroed++) {
+        if (zeroed)
+            device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
+        else
+            device_must(cudaMemset(state.data, 0x5a, state.bytes), "spoil the state");
+        assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+        device_must(cudaDeviceSynchronize(), "launch");
+        assert_true(device_fetch(&dy, y));
+        for (int i = 0; i < 512; i++)
+            assert_int_equal((y[i] & 0x7fff) > 0x7c00, !zeroed);
+    }
+    device_free(&dx);
+    device_free(&dy);
+    device_free(&state);
     fbq_plan_free(plan);
     device_layer_free(&d);
     layer_free(&l);
 }
 
 /* What a launch refuses. */
-static void test_bad_calls(void **state)
+static void test_bad_calls(void **unused)
 {
-    (void)state;
+    (void)unused;
     if (!mine())
         return;
-    fbq_problem p = {
-        {4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, fbq_shape_of(32, 128, 16), FBQ_F16, FBQ_F16, 2};
+    fbq_problem p = {{4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16},
+                     fbq_shape_of(32, 128, 16),
+                     FBQ_F16,
+                     FBQ_F16,
+                     2,
+                     2};
     layer l = layer_make(&p, LAYER_RANDOM, 1);
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
     device_buffer x = device_make(1024, 0), y = device_make(1024, 0);
     device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
-    const fbq_call good = {1, x.data, 0, d.weights.data, d.down.data,  d.up.data, NULL, NULL,
-                           0, y.data, 0, scratch.data,   scratch.bytes};
+    device_buffer state = state_make(plan);
+    const fbq_call good = {
+        1, x.data, 0, d.weights.data, d.down.data,   d.up.data,  NULL,        NULL,
+        0, y.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
     fbq_call c;
 #define REFUSED(status, change) \
     c = good;                   \
@@ -378,6 +454,7 @@ static void test_bad_calls(void **state)
     device_free(&x);
     device_free(&y);
     device_free(&scratch);
+    device_free(&state);
     device_layer_free(&d);
     layer_free(&l);
 }
@@ -403,9 +480,10 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inputs), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_exact),  cmocka_unit_test(test_picks),
-        cmocka_unit_test(test_graph),  cmocka_unit_test(test_bad_calls)};
+        cmocka_unit_test(test_inputs),   cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_exact),    cmocka_unit_test(test_picks),
+        cmocka_unit_test(test_graph),    cmocka_unit_test(test_state),
+        cmocka_unit_test(test_bad_calls)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("worst norm %.2e, worst bound c = %.3f\n", worst_norm, worst_bound);
     fbq_close(context);

@@ -23,7 +23,7 @@ static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
 static fbq_problem problem_of(int group, fbq_zero zero, int64_t n, int64_t k, int64_t r, int m_max)
 {
     fbq_problem p = {
-        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max};
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max, 0};
     return p;
 }
 
@@ -162,7 +162,7 @@ static void test_limits(void **state)
 {
     const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 4096, 128, 8);
     const fbq_gpu *gpu = gpu_named("H100");
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 1, 2, 1};
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 0, 2, 1};
     const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8, 1, 1};
     fbq_pick pick;
     (void)state;
@@ -207,7 +207,12 @@ static void test_limits(void **state)
     CHECK(down, pick.slices = 0, "pick.slices is 0", "1 .. 64");
     CHECK(down, pick.slices = 65, "pick.slices is 65");
     LEGAL(down, pick.slices = 64);
-    LEGAL(fused, pick.slices = 1000); /* down's alone */
+    LEGAL(fused, pick.slices = 1);
+    LEGAL(fused, pick.slices = 16);
+    CHECK(fused, pick.slices = -1, "pick.slices is -1", "0 .. 64");
+    CHECK(fused, pick.slices = 65, "pick.slices is 65", "0 .. 64");
+    /* eight rank tiles and 132 blocks */
+    CHECK(fused, pick.slices = 17, "pick.slices is 17", "136 shares", "132 blocks");
     CHECK(fused, pick.kernel = (fbq_kernel)2, "pick.kernel is 2", "0 .. 1");
     CHECK(fused, pick.kernel = (fbq_kernel)-1, "pick.kernel is -1");
     /* too many threads for the registers */
@@ -229,16 +234,18 @@ static int64_t whole_lines(int64_t bytes)
  * results take the place of the rings then. */
 static int64_t shared_bytes(int64_t rank_tiles)
 {
-    /* the up-projection of a tile; of each rank tile, t's fragments and the power of two of each
-     * column */
+    /* the up-projection of a tile, by up to four warps with four rank tiles or more each; of each
+     * rank tile, t's fragments and the power of two of each column */
+    const int64_t up_parts = rank_tiles > 12 ? 4 : rank_tiles > 4 ? 2 : 1;
     const int64_t up = 16 * 8 * 4, t = rank_tiles * (512 + 8 * 4);
     /* of each warp, 8 rows of 128 words, 64 bytes between the even and the odd ones, and a
      * correction of two numbers for each */
     const int64_t x = 4 * (8 * 128 * 2 + 64 + whole_lines(8 * 8));
     /* codes, scales with zero points; a barrier each, and one for x; two for the
-     * up-projection */
-    const int64_t ring = 4 * 2 * whole_lines(1024 + 64), barriers = 4 * 3 * 8 + 2 * 8;
-    return whole_lines(whole_lines(up + t) + x + barriers) + ring;
+     * up-projection, and for its four warps rings of two pieces */
+    const int64_t ring = 4 * 2 * whole_lines(1024 + 64), pieces = 4 * 2 * 2048;
+    const int64_t barriers = 4 * 3 * 8 + 2 * 8 + 4 * 2 * 8;
+    return whole_lines(whole_lines(up_parts * up + t) + x + pieces + barriers) + ring;
 }
 
 /* Just at the limit of shared memory, and one rank tile beyond, on every GPU. */
@@ -248,7 +255,7 @@ static void test_shared_memory_limit(void **state)
     (void)state;
     for (int i = 0; i < NOMINAL_GPUS; i++) {
         const fbq_gpu *gpu = &nominal_gpus[i];
-        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 1, 2, 1};
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 0, 2, 1};
         const int64_t room =
             gpu->shared_sm - 1024 < gpu->shared_block ? gpu->shared_sm - 1024 : gpu->shared_block;
         int64_t tiles = 0;
@@ -314,6 +321,46 @@ static void test_defaults_are_legal(void **state)
     assert_int_equal(checked, NOMINAL_GPUS * 5 * 3 * 21 * 11 * 8 * 2);
 }
 
+/* One launch for a single row of x, two for more and where there are few blocks; either for the
+ * asking. */
+static void test_launches(void **state)
+{
+    static const struct {
+        const char *gpu;
+        int64_t n, r;
+        int m_max, launches, slices; /* -1: refused */
+    } cases[] = {
+        {"H100", 4096, 128, 1, 0, 8},    {"H100", 4096, 128, 1, 2, 0},
+        {"H100", 4096, 0, 1, 1, 0},      {"H100", 4096, 128, 8, 0, 0},
+        {"H100", 4096, 128, 8, 1, 8},    {"H100", 4096, 16, 1, 0, 8},
+        {"H100", 256, 128, 1, 0, 0},     {"H100", 256, 128, 1, 1, 2},
+        {"H100", 64, 128, 1, 1, -1},     {"RTX 3090", 4096, 128, 1, 0, 8},
+        {"RTX 3090", 4096, 64, 1, 1, 8},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fbq_problem p = problem_of(128, FBQ_ZERO_F16, cases[i].n, 4096, cases[i].r, cases[i].m_max);
+        fbq_pick pick;
+        fbq_error error;
+        p.launches = cases[i].launches;
+        const fbq_status status =
+            fbq_pick_default(&p, gpu_named(cases[i].gpu), FBQ_KERNEL_FUSED, &pick, &error);
+        if (cases[i].slices < 0) {
+            assert_int_equal(status, FBQ_ERR_UNSUPPORTED);
+            assert_non_null(strstr(error.detail, "problem.launches is 1"));
+        } else {
+            assert_int_equal(status, FBQ_OK);
+            assert_int_equal(pick.slices, cases[i].slices);
+        }
+    }
+    fbq_problem p = problem_of(128, FBQ_ZERO_F16, 64, 64, 16, 1);
+    fbq_pick pick;
+    p.launches = 3;
+    assert_refused(FBQ_ERR_SIZE,
+                   fbq_pick_default(&p, gpu_named("H100"), FBQ_KERNEL_FUSED, &pick, &error),
+                   "problem.launches is 3");
+}
+
 /* The default depends on nothing but what it is given, and says why where there is none. */
 static void test_default_refusals(void **state)
 {
@@ -341,6 +388,7 @@ int main(void)
                                        cmocka_unit_test(test_limits),
                                        cmocka_unit_test(test_shared_memory_limit),
                                        cmocka_unit_test(test_defaults_are_legal),
+                                       cmocka_unit_test(test_launches),
                                        cmocka_unit_test(test_default_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

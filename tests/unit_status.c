@@ -77,8 +77,12 @@ static void fake(const char *name, const char *value)
 
 static fbq_problem problem_of(int64_t n, int64_t k, int64_t r, int m_max)
 {
-    fbq_problem p = {
-        {4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max};
+    fbq_problem p = {{4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16},
+                     fbq_shape_of(n, k, r),
+                     FBQ_F16,
+                     FBQ_F16,
+                     m_max,
+                     0};
     return p;
 }
 
@@ -283,7 +287,7 @@ static void check_calls(const fbq_plan *plan)
 {
     /* addresses that are only looked at: the launch does nothing */
     char *const at = (char *)(uintptr_t)0x10000;
-    const fbq_call good = {1, at, 0, at, at, at, at, at, 0, at, 0, at, 1 << 20};
+    const fbq_call good = {1, at, 0, at, at, at, at, at, 0, at, 0, at, 1 << 20, at, 1 << 20, 0};
     fbq_call c = good;
     fbq_pick pick;
 #define CALL(status, change) \
@@ -295,6 +299,9 @@ static void check_calls(const fbq_plan *plan)
     CALL(FBQ_OK, (c.down = c.up = NULL, c.scratch = NULL, c.scratch_bytes = 0));
     CALL(FBQ_OK, (c.bias = NULL, c.residual = NULL));
     CALL(FBQ_OK, c.x = at + 2);
+    CALL(FBQ_OK, c.chained = 1);
+    CALL(FBQ_OK,
+         (c.state = NULL, c.state_bytes = 0)); /* this plan makes t in a launch of its own */
     PROVOKE_BARE(FBQ_ERR_NULL, fbq_linear(NULL, &good, NULL));
     PROVOKE_BARE(FBQ_ERR_NULL, fbq_linear(plan, NULL, NULL));
     CALL(FBQ_ERR_NULL, c.x = NULL);
@@ -335,12 +342,31 @@ static void check_calls(const fbq_plan *plan)
     assert_int_equal(fbq_plan_pick(plan, FBQ_KERNEL_DOWN, 2, &pick), FBQ_OK);
     assert_int_equal(fbq_plan_scratch_bytes(plan), 2 * 16 * 4 * pick.slices);
     assert_int_equal(fbq_plan_scratch_bytes(NULL), 0);
+    assert_int_equal(fbq_plan_state_bytes(plan), 0);
+    assert_int_equal(fbq_plan_state_bytes(NULL), 0);
+}
+
+/* A plan that makes t in the same launch wants a state, and no scratch. */
+static void check_one_launch(const fbq_plan *plan)
+{
+    char *const at = (char *)(uintptr_t)0x10000;
+    const size_t bytes = fbq_plan_state_bytes(plan);
+    const fbq_call good = {1, at, 0, at, at, at, NULL, NULL, 0, at, 0, NULL, 0, at, bytes, 1};
+    fbq_call c;
+    assert_int_equal(bytes, 128 + 16 * 8);
+    assert_int_equal(fbq_plan_scratch_bytes(plan), 0);
+    CALL(FBQ_OK, (void)c);
+    CALL(FBQ_OK, c.chained = 0);
+    CALL(FBQ_OK, (c.down = c.up = NULL, c.state = NULL));
+    CALL(FBQ_ERR_NULL, c.state = NULL);
+    CALL(FBQ_ERR_ALIGNMENT, c.state = at + 8);
+    CALL(FBQ_ERR_BUFFER, c.state_bytes = bytes - 1);
 }
 
 static void test_preparing_and_launching(void **state)
 {
     fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
-    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 1, 2, 1},
+    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 0, 2, 1},
              down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1};
     fbq_context *c = NULL;
     fbq_plan *plan = NULL;
@@ -395,14 +421,20 @@ static void test_preparing_and_launching(void **state)
     fbq_plan_free(plan);
     plan = NULL;
     fake("FBQ_FAKE_THREADS", NULL);
+    p.launches = 2;
     assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
     check_calls(plan);
+    fbq_plan_free(plan);
+    p.m_max = 1;
+    p.launches = 1;
+    assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
+    check_one_launch(plan);
     fbq_plan_free(plan);
     /* a layer without ranks takes no factors */
     p = problem_of(32, 128, 0, 1);
     assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
     char *const at = (char *)(uintptr_t)0x10000;
-    fbq_call call = {1, at, 0, at, at, at, NULL, NULL, 0, at, 0, at, 1 << 20};
+    fbq_call call = {1, at, 0, at, at, at, NULL, NULL, 0, at, 0, at, 1 << 20, NULL, 0, 0};
     PROVOKE_BARE(FBQ_ERR_RANK, fbq_linear(plan, &call, NULL));
     fbq_plan_free(plan);
     fbq_close(c);

@@ -139,6 +139,11 @@ int main(void)
     call.scratch_bytes = fbq_plan_scratch_bytes(plan);
     if (call.scratch_bytes)
         TRY_CUDA(cudaMalloc(&call.scratch, call.scratch_bytes));
+    call.state_bytes = fbq_plan_state_bytes(plan); /* zeroed once, then left to the launches */
+    if (call.state_bytes) {
+        TRY_CUDA(cudaMalloc(&call.state, call.state_bytes));
+        TRY_CUDA(cudaMemset(call.state, 0, call.state_bytes));
+    }
     TRY(fbq_linear(plan, &call, NULL));
     TRY_CUDA(cudaMemcpy(y, call.y, 2 * M * N, cudaMemcpyDeviceToHost));
 

@@ -84,12 +84,13 @@ const char *run_gpu_name(const run_gpu *gpu)
     return gpu->info.name;
 }
 
-/* Everything a layer needs on the device, in one allocation: copies of the packed parts, then x, y
- * and scratch. */
+/* Everything a layer needs on the device, in one allocation: copies of the packed parts, then x, y,
+ * scratch and state. */
 typedef struct placed {
     CUdeviceptr base;
-    size_t weights, down, up; /* bytes, whole multiples of FBQ_ALIGN */
-    size_t x, y, scratch;     /* offsets behind the copies */
+    size_t weights, down, up;    /* bytes, whole multiples of FBQ_ALIGN */
+    size_t x, y, scratch, state; /* offsets behind the copies */
+    size_t scratch_bytes, state_bytes;
     int copies;
     size_t bytes;
 } placed;
@@ -99,7 +100,7 @@ static size_t whole(size_t bytes)
     return (bytes + FBQ_ALIGN - 1) / FBQ_ALIGN * FBQ_ALIGN;
 }
 
-static placed place(const packed *layer, int64_t m, size_t scratch, int l2_bytes)
+static placed place(const packed *layer, int64_t m, const fbq_plan *plan, int l2_bytes)
 {
     placed p = {.weights = whole(layer->parts.weights_bytes),
                 .down = whole(layer->parts.down_bytes),
@@ -109,7 +110,10 @@ static placed place(const packed *layer, int64_t m, size_t scratch, int l2_bytes
     p.x = one * (size_t)p.copies;
     p.y = p.x + whole((size_t)(m * layer->layout.shape.k) * 2);
     p.scratch = p.y + whole((size_t)(m * layer->layout.n) * 2);
-    p.bytes = p.scratch + whole(scratch) + FBQ_ALIGN;
+    p.scratch_bytes = fbq_plan_scratch_bytes(plan);
+    p.state_bytes = fbq_plan_state_bytes(plan);
+    p.state = p.scratch + whole(p.scratch_bytes);
+    p.bytes = p.state + whole(p.state_bytes) + FBQ_ALIGN;
     return p;
 }
 
@@ -118,7 +122,7 @@ static const void *at(const placed *p, size_t offset)
     return (const void *)(uintptr_t)(p->base + offset);
 }
 
-static fbq_call make_call(const placed *p, const packed *layer, int64_t m, int copy, size_t scratch)
+static fbq_call make_call(const placed *p, const packed *layer, int64_t m, int copy)
 {
     const size_t first = (p->weights + p->down + p->up) * (size_t)copy;
     fbq_call call = {0};
@@ -129,7 +133,9 @@ static fbq_call make_call(const placed *p, const packed *layer, int64_t m, int c
     call.up = layer->parts.up != NULL ? at(p, first + p->weights + p->down) : NULL;
     call.y = (void *)at(p, p->y);
     call.scratch = (void *)at(p, p->scratch);
-    call.scratch_bytes = scratch;
+    call.scratch_bytes = p->scratch_bytes;
+    call.state = (void *)at(p, p->state);
+    call.state_bytes = p->state_bytes;
     return call;
 }
 
@@ -146,7 +152,17 @@ static fbq_status upload(run_gpu *g, const packed *layer, const placed *p, int64
         }
     }
     CHECK(to_device(p->base + p->x, x, (size_t)(m * layer->layout.shape.k) * 2));
-    return FBQ_OK;
+    if (p->state_bytes == 0)
+        return FBQ_OK;
+    void *zeros = calloc(1, p->state_bytes);
+    if (zeros == NULL)
+        return calibrate_fail(error, FBQ_ERR_OUT_OF_HOST, "no memory for %zu bytes of state",
+                              p->state_bytes);
+    const fbq_status status = cuda_driver_check(
+        &g->driver, g->driver.to_device(p->base + p->state, zeros, p->state_bytes),
+        "cuMemcpyHtoD of the state", error);
+    free(zeros);
+    return status;
 }
 
 static int by_value(const void *a, const void *b)
@@ -157,7 +173,7 @@ static int by_value(const void *a, const void *b)
 
 /* us a call for one row of x, over the first `copies` copies in turn. */
 static fbq_status measure(run_gpu *g, const fbq_plan *plan, const packed *layer, const placed *p,
-                          int copies, size_t scratch, double *us, fbq_error *error)
+                          int copies, double *us, fbq_error *error)
 {
     const int calls = copies > FEWEST_CALLS ? copies : FEWEST_CALLS;
     double times[REPEATS];
@@ -165,7 +181,8 @@ static fbq_status measure(run_gpu *g, const fbq_plan *plan, const packed *layer,
         float ms = 0;
         CHECK(event_record(g->first, g->stream));
         for (int j = 0; j < calls; j++) {
-            const fbq_call call = make_call(p, layer, 1, j % copies, scratch);
+            fbq_call call = make_call(p, layer, 1, j % copies);
+            call.chained = 1; /* the weights were copied long ago */
             const fbq_status status = fbq_linear(plan, &call, g->stream);
             if (status != FBQ_OK)
                 return calibrate_fail(error, status, "fbq_linear: %s", fbq_status_string(status));
@@ -185,19 +202,18 @@ static fbq_status launch(run_gpu *g, const fbq_plan *plan, const packed *layer, 
                          int64_t m, const uint16_t *x, uint16_t *y, run_times *times,
                          fbq_error *error)
 {
-    const size_t scratch = fbq_plan_scratch_bytes(plan);
     fbq_status status = upload(g, layer, p, m, x, error);
     if (status != FBQ_OK)
         return status;
-    const fbq_call call = make_call(p, layer, m, 0, scratch);
+    const fbq_call call = make_call(p, layer, m, 0);
     status = fbq_linear(plan, &call, g->stream);
     if (status != FBQ_OK)
         return calibrate_fail(error, status, "fbq_linear: %s", fbq_status_string(status));
     CHECK(stream_wait(g->stream));
     CHECK(to_host(y, p->base + p->y, (size_t)(m * layer->layout.n) * 2));
-    status = measure(g, plan, layer, p, 1, scratch, &times->hot, error);
+    status = measure(g, plan, layer, p, 1, &times->hot, error);
     if (status == FBQ_OK)
-        status = measure(g, plan, layer, p, p->copies, scratch, &times->cold, error);
+        status = measure(g, plan, layer, p, p->copies, &times->cold, error);
     return status;
 }
 
@@ -209,7 +225,7 @@ fbq_status run_gpu_layer(run_gpu *g, const fbq_problem *problem, const packed *l
     fbq_status status = fbq_prepare(g->fbq, problem, NULL, NULL, &plan, error);
     if (status != FBQ_OK)
         return status;
-    placed p = place(layer, m, fbq_plan_scratch_bytes(plan), g->l2_bytes);
+    placed p = place(layer, m, plan, g->l2_bytes);
     status = cuda_driver_check(&g->driver, g->driver.alloc(&p.base, p.bytes), "cuMemAlloc", error);
     if (status == FBQ_OK) {
         status = launch(g, plan, layer, &p, m, x, y, times, error);

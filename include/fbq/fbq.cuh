@@ -33,6 +33,7 @@ struct DefaultPick {
     static constexpr int stages = 2;
     static constexpr int tiles = 1;
     static constexpr int blocks_per_sm = 1;
+    static constexpr int slices = 0; // not 0: one row of x is served in one launch
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
     static constexpr int down_slices = 8;
@@ -122,7 +123,7 @@ fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &a
     return of_cuda(cudaLaunchKernelEx(&config, kernel, args));
 }
 
-template <int Group, fbq_zero Zero, class Pick, int Columns, bool Branch>
+template <int Group, fbq_zero Zero, class Pick, int Columns, int Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
@@ -134,17 +135,24 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
     bool overlaps = false;
     fbq__launch l;
     fbq_status s = compiled_for(fused, 32 * fbq__fused_warps(&f.layout, &f.fused), &overlaps);
-    if (s == FBQ_OK && call.down) {
+    if (s == FBQ_OK && call.down && Branch == branch_behind_down) {
         fbq_down_args args;
         fbq__down_launch(&f, &call, &args, &l);
         s = launch(f, down, args, l, overlaps, stream);
     }
     if (s != FBQ_OK)
         return s;
-    overlaps = overlaps && call.down; // else the kernel before is not ours
+    overlaps = overlaps && fbq__overlaps(&f, &call);
     fbq_fused_args args;
     fbq__fused_launch(&f, &call, &args, &l);
     return launch(f, fused, args, l, overlaps, stream);
+}
+
+// Several rows of x take two launches.
+template <class Pick>
+int slices_of(const fbq_problem &problem)
+{
+    return problem.m_max == 1 ? Pick::slices : 0;
 }
 
 template <int Group, fbq_zero Zero, class Pick>
@@ -157,8 +165,8 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
     f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
-    f->fused = {FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, Pick::blocks_per_sm, 1,
-                Pick::stages,     Pick::tiles};
+    f->fused = {FBQ_KERNEL_FUSED,         Pick::warps,  Pick::chunks, Pick::blocks_per_sm,
+                slices_of<Pick>(problem), Pick::stages, Pick::tiles};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
@@ -180,7 +188,19 @@ size_t scratch_bytes(const fbq_problem &problem)
     if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
         return 0;
     f.down.slices = Pick::down_slices;
+    f.fused.slices = 0; // where down is launched, and that is never less
     return fbq__scratch_bytes(&f, problem.m_max);
+}
+
+// Bytes of state, likewise: 0 but for a Pick with slices.
+template <int Group, fbq_zero Zero, class Pick = DefaultPick>
+size_t state_bytes(const fbq_problem &problem)
+{
+    fbq__fixed f;
+    if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
+        return 0;
+    f.fused.slices = Pick::slices;
+    return fbq__state_bytes(&f, 1);
 }
 
 // y = x . deq(Wq)^T + (x . A^T) . B^T + bias + residual on `stream`; fbq_call (fbq.h) says what
@@ -198,12 +218,15 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
     if (s == FBQ_OK)
         s = fbq__call_check(&f, &call);
-    if (s == FBQ_OK && call.m == 1)
-        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, true>(f, call, stream)
-                                : detail::run<Group, Zero, Pick, 1, false>(f, call, stream);
-    else if (s == FBQ_OK)
-        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 8, true>(f, call, stream)
-                                : detail::run<Group, Zero, Pick, 8, false>(f, call, stream);
+    if (s == FBQ_OK && call.m == 1) {
+        constexpr int branch = Pick::slices > 0 ? branch_whole : branch_behind_down;
+        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, branch>(f, call, stream)
+                                : detail::run<Group, Zero, Pick, 1, branch_none>(f, call, stream);
+    } else if (s == FBQ_OK) {
+        s = f.layout.rank_tiles
+                ? detail::run<Group, Zero, Pick, 8, branch_behind_down>(f, call, stream)
+                : detail::run<Group, Zero, Pick, 8, branch_none>(f, call, stream);
+    }
     // nothing was launched with a pick that does not fit
     if constexpr (std::is_same_v<Pick, DefaultPick>)
         if (s == FBQ_ERR_PICK)

@@ -67,6 +67,7 @@ struct CUstream_st;
 #define fbq_prepare FBQ_SYMBOL(fbq_prepare)
 #define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
 #define fbq_plan_scratch_bytes FBQ_SYMBOL(fbq_plan_scratch_bytes)
+#define fbq_plan_state_bytes FBQ_SYMBOL(fbq_plan_state_bytes)
 #define fbq_plan_pick FBQ_SYMBOL(fbq_plan_pick)
 #define fbq_linear FBQ_SYMBOL(fbq_linear)
 
@@ -170,6 +171,8 @@ typedef struct fbq_problem {
     fbq_type x_type; /* FBQ_F16 in this version */
     fbq_type y_type; /* FBQ_F16 or FBQ_F32; the residual's type too */
     int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
+    int launches;    /* what the default picks make of a layer with a sub-branch: 2, down and fused;
+                      * 1, a fused that makes t itself; 0, the faster of both */
 } fbq_problem;
 
 /* What a pick depends on of a GPU. */
@@ -256,6 +259,9 @@ void fbq_plan_free(fbq_plan *plan);
  * NULL plan gives. */
 size_t fbq_plan_scratch_bytes(const fbq_plan *plan);
 
+/* Bytes of `state`, likewise. */
+size_t fbq_plan_state_bytes(const fbq_plan *plan);
+
 /* The pick that a plan uses for a kernel in calls of m rows. FBQ_ERR_NULL, FBQ_ERR_SIZE when m is
  * not 1 .. m_max, FBQ_ERR_PICK when there is no such kernel. */
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick);
@@ -277,6 +283,12 @@ typedef struct fbq_call {
     void *scratch;           /* fbq_plan_scratch_bytes, 16-byte aligned, any content; used until the
                               * launch is complete; NULL is fine when the size is 0 */
     size_t scratch_bytes;
+    void *state; /* fbq_plan_state_bytes, 16-byte aligned; zeroed once, then left alone. One
+                  * chain of launches at a time: those of one stream, or of several that wait
+                  * for each other. Any plans may share it. NULL is fine when the size is 0 */
+    size_t state_bytes;
+    int chained; /* not 0: no kernel that may still run when this launch starts writes weights, down
+                  * or up. See fbq_linear */
 } fbq_call;
 
 /* Launch on `stream` (CUstream or cudaStream_t; NULL is the legacy default stream). Allocates,
@@ -284,10 +296,26 @@ typedef struct fbq_call {
  * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
  * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
  * aligned x and x_stride are faster.
- * On sm_90 and later the kernels are launched with programmatic stream serialization and wait by
- * themselves. Kernels around them that are launched without it need do nothing; one launched with
- * it, before or behind, waits with griddepcontrol.wait before it ends or reads y, as that attribute
- * asks of every kernel.
+ *
+ * Compiled for sm_90 or later the kernels are launched with programmatic stream serialization: they
+ * start while the kernel before them ends, and wait by themselves before they read or write
+ * anything it may write. Kernels around them that are launched without that attribute need do
+ * nothing; one launched with it, before or behind, calls griddepcontrol.wait before it ends or
+ * reads y, as the attribute asks of every kernel.
+ *
+ * The chain contract. call->chained lets a launch read weights, down and up before it waits, which
+ * hides most of a layer's latency. It promises that the kernel just before on the stream writes
+ * none of the three; and where that one lets its dependents start before it has waited itself, the
+ * same of the kernel before it, and so on back to one that does not. (Of fbq's launches, the
+ * chained ones do.) So it holds for all layers of a model and what runs between them, but not right
+ * behind a copy of weights, a re-pack or a swap of the sub-branch: leave it 0 for that one launch,
+ * the first of the chain. Memory copies and sets count as kernels. A chained launch that breaks the
+ * contract may multiply old weights: nothing sees that.
+ *
+ * state. A launch of the plan that makes t itself publishes partial sums there under an epoch that
+ * it counts up. A state that was never zeroed makes y NaN, unless chance made it look right; two
+ * launches at once on one state give wrong numbers, but end.
+ *
  * Returns a status only: FBQ_ERR_NULL, _SIZE, _RANK (factors for a layer of rank 0), _ALIGNMENT,
  * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two
  * kernels. */

@@ -23,7 +23,7 @@ typedef enum fbq_kernel {
     X(warps)         /* warps of a block, each with its own slice of K; fused adds 4 for ranks */ \
     X(chunks)        /* 64-code chunks that a warp takes in one step; fused: an even number */    \
     X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */  \
-    X(slices)        /* down: slices of K, each one partial sum of t */                           \
+    X(slices)        /* slices of K, each one partial sum of t; fused: 0 leaves t to down */      \
     X(stages)        /* fused: steps whose codes are on their way or in shared memory */          \
     X(tiles)         /* fused: tiles of 16 rows that a part of x serves before the next part */
 

@@ -25,7 +25,7 @@ struct entry {
 };
 typedef std::vector<entry> table;
 
-template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Resident, int Warps,
+template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
           int Units, int Stages, int Tiles>
 void add(table &t)
 {
@@ -37,10 +37,10 @@ void add(table &t)
 template <int Zero, bool Resident, int Warps, int Units, int Stages, int Tiles>
 void add_zero(table &t)
 {
-    add<SIMT_GROUP, Zero, 1, false, 0, Resident, Warps, Units, Stages, Tiles>(t);
-    add<SIMT_GROUP, Zero, 1, true, 0, Resident, Warps, Units, Stages, Tiles>(t);
-    add<SIMT_GROUP, Zero, 8, false, 0, Resident, Warps, Units, Stages, Tiles>(t);
-    add<SIMT_GROUP, Zero, 8, true, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 1, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 1, 1, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 8, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, Zero, 8, 1, 0, Resident, Warps, Units, Stages, Tiles>(t);
 }
 
 template <bool Resident, int Warps, int Units, int Stages, int Tiles>
@@ -75,6 +75,15 @@ void add_base(table &t)
     add_zero<Zero, Resident, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles>(t);
 }
 
+template <bool Resident, int Tiles>
+void add_whole(table &t)
+{
+    add<SIMT_GROUP, fbq::zero_none, 1, fbq::branch_whole, 0, Resident, SIMT_BASE_WARPS,
+        SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles>(t);
+    add<SIMT_GROUP, fbq::zero_none, 8, fbq::branch_whole, 0, Resident, SIMT_BASE_WARPS,
+        SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles>(t);
+}
+
 #ifdef SIMT_ONE_PICK
 
 table make()
@@ -96,10 +105,13 @@ void add_spread(table &t)
     }
     SIMT_SPREAD(ADD)
 #undef ADD
-    if constexpr (Group ==
-                  64) { // for tests of tiles one by one, with x that stays and that does not
+    if constexpr (Group == 64) {
+        // for tests of tiles one by one, with x that stays and that does not
         add_base<fbq::zero_none, true, 1>(t);
         add_base<fbq::zero_none, false, 1>(t);
+        // t made in the same launch, which formats have no part in
+        add_whole<false, SIMT_BASE_TILES>(t);
+        add_whole<true, 1>(t);
     }
 }
 

@@ -16,7 +16,7 @@ typedef void (*down_body)(const fbq_down_args &);
 // What chooses an instantiation of fused, apart from the group and the way of copying.
 struct variant {
     int zero, columns;
-    bool branch;
+    int branch; // as device/tile.cuh numbers its kinds
     int chunks; // of K; 0: known at run time only
     bool resident;
     int warps, part_units, stages, tiles;

@@ -25,14 +25,15 @@ static void describe(const layer_case *c, layer_result *result)
              "n %lld k %lld r %lld m %lld of %lld group %d zero %d y %s x kind %d shift %d gaps "
              "%lld %lld "
              "bias %d residual %d exact %d, capability %d, fused %d x %d stages %d tiles %d "
-             "k_known %d tight %d, resident %d, seed %llu",
+             "k_known %d tight %d, one launch %d impatient %d chained %d, resident %d, seed %llu",
              (long long)c->n, (long long)c->k, (long long)c->r, (long long)c->m,
              (long long)(c->m_max ? c->m_max : c->m), c->group, (int)c->zero,
              c->y_type == FBQ_F32 ? "fp32" : "fp16", (int)c->x, c->x_shift, (long long)c->x_gap,
              (long long)c->y_gap, c->bias, (int)c->residual, c->exact, c->capability,
              c->default_picks ? 0 : c->warps, c->default_picks ? 0 : c->chunks,
              c->default_picks ? 0 : c->stages, c->default_picks ? 0 : c->tiles, c->k_known,
-             c->tight, c->resident, (unsigned long long)c->seed);
+             c->tight, c->one_launch, c->impatient, c->chained, c->resident,
+             (unsigned long long)c->seed);
 }
 
 static void note_wrong(layer_result *result, const char *what, int64_t m, int64_t n, double got,

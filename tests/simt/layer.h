@@ -42,8 +42,11 @@ typedef struct layer_case {
     int x_shift;                         /* words by which x misses a 16-byte boundary */
     int warps, chunks, stages, tiles;    /* of fused; 0: those of spread.h that all formats have */
     int slices, down_warps, down_chunks; /* 0: 2, 2 and 1 */
-    int default_picks;                   /* none of the seven above, but fbq_pick_default */
-    int k_known;                         /* a kernel for this K alone */
+    int one_launch; /* slices of K, where fused makes t itself; 0: behind down */
+    int impatient;  /* and a block makes what it would wait for at once */
+    int chained;
+    int default_picks; /* none of the seven above, but fbq_pick_default */
+    int k_known;       /* a kernel for this K alone */
     int tight;      /* as little shared memory as will do: x cannot stay; 0: as much as is wanted */
     int sms;        /* 0: 2 */
     int capability; /* 0: that of fbq_simt_gpu(), with bulk copies */

@@ -188,7 +188,7 @@ static void make_picks(layer *l, const layer_case *c)
     l->fused.stages = c->stages ? c->stages : SIMT_BASE_STAGES;
     l->fused.tiles = c->tiles ? c->tiles : SIMT_BASE_TILES;
     l->fused.blocks_per_sm = 1;
-    l->fused.slices = 1;
+    l->fused.slices = c->one_launch;
     l->down.kernel = FBQ_KERNEL_DOWN;
     l->down.warps = c->down_warps ? c->down_warps : 2;
     l->down.chunks = c->down_chunks ? c->down_chunks : 1;
@@ -200,6 +200,7 @@ static void make_picks(layer *l, const layer_case *c)
         l->options.fused = &l->fused;
     }
     l->options.k_known = c->k_known;
+    l->options.impatient = c->impatient;
     l->options.resident = c->resident;
     l->options.seed = c->seed;
 }
@@ -238,6 +239,7 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     l->problem.x_type = FBQ_F16;
     l->problem.y_type = c->y_type ? c->y_type : FBQ_F16;
     l->problem.m_max = (int)(c->m_max ? c->m_max : c->m);
+    l->problem.launches = c->default_picks ? 2 : 0; /* those are compiled for the CPU */
     make_picks(l, c);
     status = fbq_layout_of(&l->problem.format, &l->problem.shape, &l->layout, error);
     if (status == FBQ_OK)
@@ -260,6 +262,11 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     if (status == FBQ_OK) {
         l->scratch = layer_memory(l->scratch_bytes);
         memset(l->scratch, 0xff, l->scratch_bytes); /* NaN, whoever reads it unwritten */
+        status = fbq_simt_state_bytes(&l->problem, &l->options, c->m, &l->state_bytes, error);
+    }
+    if (status == FBQ_OK) {
+        l->state = layer_memory(l->state_bytes);
+        memset(l->state, 0, l->state_bytes);
     }
     return status;
 }
@@ -268,7 +275,7 @@ void layer_free(layer *l)
 {
     void *all[] = {l->codes,   l->scales,   l->zeros8,   l->zeros16, l->a,
                    l->b,       l->x_block,  l->bias,     l->y_block, l->residual,
-                   l->weights, l->packed_a, l->packed_b, l->scratch};
+                   l->weights, l->packed_a, l->packed_b, l->scratch, l->state};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
 }
@@ -286,7 +293,10 @@ fbq_call layer_call(const layer *l, const layer_case *c)
         call.up = l->packed_b;
         call.scratch = l->scratch;
         call.scratch_bytes = l->scratch_bytes;
+        call.state = l->state;
+        call.state_bytes = l->state_bytes;
     }
+    call.chained = c->chained;
     call.bias = l->bias;
     if (c->residual == LAYER_RESIDUAL_IN_PLACE) {
         call.residual = l->y;

@@ -21,8 +21,8 @@ typedef struct layer {
     uint16_t *scales, *zeros16, *a, *b, *x_block, *x, *bias, *y_block, *y, *residual_block,
         *residual;
     uint8_t *zeros8;
-    void *weights, *packed_a, *packed_b, *scratch;
-    size_t scratch_bytes, y_words, residual_words;
+    void *weights, *packed_a, *packed_b, *scratch, *state;
+    size_t scratch_bytes, state_bytes, y_words, residual_words;
     int64_t x_stride, y_stride, residual_stride;
     int y_width; /* 16-bit words of a number of y's type */
 } layer;

@@ -78,12 +78,14 @@ void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uin
 
 // ---- Global memory ----
 void global_load(const void *from, void *to, int bytes, bool noncoherent, site at);
-void prefetch_l2(const void *from, int bytes, site at); // whole lines of 128 bytes
+void prefetch_l2(const void *from, int bytes, site at); // multiples of 16
 void global_store(void *to, const void *from, int bytes, site at);
 // Relaxed, at GPU scope; a load lets others run, so that polling makes progress.
 std::uint64_t relaxed_load_u64(const void *from, site at);
 void relaxed_store_u64(void *to, std::uint64_t v, site at);
-std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at); // returns the old value
+// Both return the old value. The second counts up, from `last` and beyond to 0.
+std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at);
+std::uint32_t atomic_turn_u32(void *to, std::uint32_t last, site at);
 
 // ---- Collectives: all 32 lanes, at the same place in the source ----
 float shuffle(float v, int lane, site at);

@@ -154,9 +154,10 @@ void prefetch_l2(const void *from, int bytes, site at)
     m.before_access(at);
     const block &b = *m.self->home;
     std::uintptr_t address = (std::uintptr_t)from;
-    if (bytes <= 0 || bytes % 128 != 0 || address % 128 != 0) {
+    if (bytes <= 0 || bytes % 16 != 0 || address % 16 != 0) {
         m.find(kind::global_alignment, address, at,
-               "prefetch of " + std::to_string(bytes) + " bytes: whole lines of 128 are expected");
+               "prefetch of " + std::to_string(bytes) +
+                   " bytes: multiples of 16 are expected, in size and address");
         return;
     }
     m.m.check_prefetch(address, bytes, m.stamp(at), b.x, b.y, m.r);
@@ -197,23 +198,35 @@ void relaxed_store_u64(void *to, std::uint64_t v, site at)
     }
 }
 
-std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at)
+// Read and write in one go; `next` is told the old value, which is returned.
+static std::uint32_t atomic_u32(void *to, site at,
+                                const std::function<std::uint32_t(std::uint32_t)> &next)
 {
     machine &m = *now_running;
     m.poll(at);
-    if (v != 0) {
-        m.progress();
-    }
     std::uint32_t old = ~0u;
     const block &b = *m.self->home;
     access now = m.stamp(at);
     if (m.m.check_read((std::uintptr_t)to, 4, memory::how::relaxed, now, b.x, b.y, m.r) &&
         m.m.check_write((std::uintptr_t)to, 4, memory::how::relaxed, now, b.x, b.y, m.r)) {
         std::memcpy(&old, to, sizeof old);
-        std::uint32_t sum = old + v;
-        std::memcpy(to, &sum, sizeof sum);
+        std::uint32_t value = next(old);
+        if (value != old) {
+            m.progress();
+        }
+        std::memcpy(to, &value, sizeof value);
     }
     return old;
+}
+
+std::uint32_t atomic_add_u32(void *to, std::uint32_t v, site at)
+{
+    return atomic_u32(to, at, [v](std::uint32_t old) { return old + v; });
+}
+
+std::uint32_t atomic_turn_u32(void *to, std::uint32_t last, site at)
+{
+    return atomic_u32(to, at, [last](std::uint32_t old) { return old >= last ? 0 : old + 1; });
 }
 
 } // namespace simt

@@ -104,9 +104,9 @@ bool memory::check_prefetch(std::uintptr_t address, int bytes, const access &now
 {
     access later = now;
     later.waited = true;
-    for (int i = 0; i < bytes; i += 128) {
+    for (int i = 0; i < bytes; i += 16) {
         buffer *b;
-        if (!allowed(address + (unsigned)i, 128, readable, later, bx, by, r, &b)) {
+        if (!allowed(address + (unsigned)i, 16, readable, later, bx, by, r, &b)) {
             return false;
         }
     }

@@ -21,6 +21,8 @@ typedef struct fbq_simt_options {
     const fbq_gpu *gpu;    /* NULL: fbq_simt_gpu() */
     const fbq_pick *down;  /* NULL: the default pick for the GPU */
     const fbq_pick *fused; /* NULL: the default pick for the GPU */
+    int impatient;         /* not 0: a block makes what it would wait for of others' partial sums at
+                            * once */
     int k_known;           /* not 0: a fused kernel for this K alone; 0: K at run time */
     int resident;          /* blocks that live at once, 1 or more; 0: one. More than the grid has
                             * means the whole grid */
@@ -44,6 +46,10 @@ const fbq_gpu *fbq_simt_gpu(void);
 /* Bytes of scratch that a call with m rows wants under the given picks (options may be NULL). */
 fbq_status fbq_simt_scratch_bytes(const fbq_problem *problem, const fbq_simt_options *options,
                                   int64_t m, size_t *bytes, fbq_error *error);
+
+/* Bytes of state, likewise. */
+fbq_status fbq_simt_state_bytes(const fbq_problem *problem, const fbq_simt_options *options,
+                                int64_t m, size_t *bytes, fbq_error *error);
 
 /* Both kernels, as fbq_linear launches them. A finding makes it FBQ_ERR_CUDA, as on a GPU that
  * trapped; FBQ_ERR_UNSUPPORTED means that the pick is not among those compiled for the CPU. options

@@ -4,7 +4,7 @@
  * default
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "layer.h"
+#include "layer_data.h"
 #include "spread.h"
 
 #include <setjmp.h>
@@ -262,6 +262,108 @@ static void any_round(void **state)
     }
 }
 
+/* t made in the same launch: any rank, slices, rows and K; in a chain and not. */
+static void one_launch(void **state)
+{
+    static const int64_t ranks[] = {1, 16, 40, 130};
+    (void)state;
+    for (int variant = 0; variant < 16; variant++) {
+        for (size_t r = 0; r < COUNT(ranks); r++) {
+            layer_case c = base;
+            c.n = 500; /* 32 tiles */
+            c.k = variant & 4 ? 1000 : 512;
+            c.x_shift = variant == 7;
+            c.r = ranks[r];
+            c.m = variant & 1 ? 1 + (int64_t)r * 2 : 1;
+            c.tiles = variant & 2 ? 1 : 2;
+            c.sms = 18; /* 16 or more blocks */
+            c.resident = 18;
+            c.one_launch = r < 2 ? 1 + 4 * (variant % 4) : 1 + (int)(r == 2) * (variant % 4);
+            c.chained = variant & 8;
+            c.bias = 1;
+            c.seed = 60 + (uint64_t)variant;
+            check(&c);
+        }
+    }
+}
+
+/* However few blocks live at once, and whoever makes a partial sum: the same bits. */
+static void same_bits_with_help(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m <= 4; m += 3) {
+        layer_result first;
+        layer_case c = base;
+        c.n = 200;
+        c.k = 900;
+        c.m = m;
+        c.r = 40;
+        c.sms = 13;
+        c.resident = 13;
+        c.one_launch = 2;
+        assert_true(layer_run(&c, &first));
+        for (uint64_t seed = 2; seed < 8; seed++) {
+            layer_result again;
+            c.seed = seed;
+            c.resident = (int)seed % 3 + 1;
+            c.impatient = seed % 2;
+            c.chained = seed % 4 > 1;
+            c.capability = seed > 4 ? 80 : 90;
+            int right = layer_run(&c, &again);
+            if (!right)
+                layer_print(&again);
+            assert_true(right);
+            assert_memory_equal(first.y, again.y, first.y_bytes);
+            free(again.y);
+        }
+        free(first.y);
+    }
+}
+
+/* One state serves launch after launch, of other sizes, too; one that was never zeroed is seen. */
+static void state_goes_on(void **unused)
+{
+    static const int64_t ranks[] = {16, 40, 16};
+    uint64_t shared[4096] = {0};
+    (void)unused;
+    for (int round = 0; round < 7; round++) {
+        layer_case c = base;
+        layer l;
+        fbq_error error;
+        fbq_simt_report report;
+        c.n = 60 + 20 * (round % 2);
+        c.r = ranks[round % 3];
+        c.m = 1 + round % 2;
+        c.sms = 4;
+        c.resident = 4;
+        c.one_launch = 1;
+        c.exact = 1;
+        c.seed = (uint64_t)round + 1;
+        c.data_seed = c.seed;
+        assert_int_equal(layer_make(&l, &c, &error), FBQ_OK);
+        fbq_call call = layer_call(&l, &c);
+        call.state = shared;
+        call.state_bytes = sizeof shared;
+        if (round == 6)
+            shared[0] = shared[2] = 0x1234; /* an epoch that no launch left */
+        assert_int_equal(fbq_simt_linear_with(&l.problem, &call, &l.options, &report, &error),
+                         FBQ_OK);
+        layer_result own;
+        assert_true(layer_run(&c, &own)); /* with a state of its own */
+        for (int64_t i = 0; i < c.m * c.n; i++) {
+            const uint16_t y = l.y[i / c.n * l.y_stride + i % c.n];
+            if (round == 6)
+                assert_true((y & 0x7fff) > 0x7c00);
+            else
+                assert_int_equal(y, ((uint16_t *)own.y)[i]);
+        }
+        if (round < 6)
+            assert_true(shared[0] == ((uint64_t) ~(uint32_t)(round + 1) << 32 | (round + 1)));
+        free(own.y);
+        layer_free(&l);
+    }
+}
+
 /* The order of threads and blocks, and how many blocks live at once, change no bit. */
 static void same_bits_in_any_order(void **state)
 {
@@ -394,6 +496,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_x),
         cmocka_unit_test(any_round),
         cmocka_unit_test(any_place),
+        cmocka_unit_test(one_launch),
+        cmocka_unit_test(same_bits_with_help),
+        cmocka_unit_test(state_goes_on),
         cmocka_unit_test(refused),
     };
     static const int capabilities[] = {80, 90};

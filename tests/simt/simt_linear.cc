@@ -52,7 +52,7 @@ simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
     // As fbq_prepare does: a layer with ranks has the branch compiled in, used or not.
     const simt::variant v = {(int)f.problem.format.zero,
                              fbq__columns(f.problem.m_max),
-                             f.layout.rank_tiles > 0,
+                             fbq__branch(&f.layout, &f.fused),
                              k_known ? (int)f.layout.chunks : 0,
                              f.resident != 0,
                              f.fused.warps,
@@ -146,14 +146,19 @@ void add_buffers(simt::memory &m, const fbq__fixed &f, const fbq_call &call)
     std::size_t y_size = f.problem.y_type == FBQ_F32 ? 4 : 2;
     int64_t y_stride = call.y_stride ? call.y_stride : l.n;
     int64_t residual_stride = call.residual_stride ? call.residual_stride : l.n;
-    // The kernel before fused is down of the same call, and it writes t alone: what both read may
-    // be read before the wait for it.
+    // What may be read before the wait for the kernel before. Behind down of the same call, which
+    // writes t alone, all that both read; in a chain all but x.
+    const bool behind_down = fbq__branch(&l, &f.fused) == 1;
     const unsigned steady = simt::readable | simt::steady;
     bool in_place = call.residual == call.y && call.residual;
     m.add("weights", call.weights, l.weights_bytes, steady);
     add_rows(m, "x", call.x, call.m, call.x_stride ? call.x_stride : l.shape.k, l.shape.k, 2,
-             steady);
-    if (call.down) {
+             behind_down ? steady : simt::readable);
+    if (call.down && !behind_down) {
+        m.add("down", call.down, l.down_bytes, steady);
+        m.add("up", call.up, l.up_bytes, steady);
+        m.add("state", call.state, fbq__state_bytes(&f, call.m), simt::readable | simt::writable);
+    } else if (call.down) {
         m.add("down", call.down, l.down_bytes, steady);
         m.add("up", call.up, l.up_bytes, steady);
         m.add("scratch", call.scratch, fbq__scratch_bytes(&f, call.m),
@@ -219,7 +224,8 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
 
     simt::fused_body fused_body = find_fused(f, options.k_known != 0);
     simt::down_body down_body = simt::find_down(fbq__columns(call->m), f.down.warps, f.down.chunks);
-    if ((!fused_body && !only_down) || (!down_body && call->down)) {
+    const bool wants_down = call->down && fbq__branch(&f.layout, &f.fused) == 1;
+    if ((!fused_body && !only_down) || (!down_body && wants_down)) {
         char text[256], pick[128];
         fbq_pick_print(fused_body || only_down ? &f.down : &f.fused, pick, sizeof pick);
         std::snprintf(text, sizeof text,
@@ -235,7 +241,9 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     add_buffers(m, f, *call);
     fbq__launch launch;
     bool whole = true;
-    if (call->down) {
+    const bool behind_down = fbq__branch(&f.layout, &f.fused) == 1;
+    m.let_steady(call->chained != 0);
+    if (call->down && behind_down) {
         fbq_down_args args;
         fbq__down_launch(&f, call, &args, &launch);
         simt::launch_shape shape = shape_of(launch, options);
@@ -249,8 +257,11 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     if (whole && !only_down) {
         fbq_fused_args args;
         fbq__fused_launch(&f, call, &args, &launch);
+        if (options.impatient) {
+            args.patience = 0;
+        }
         simt::launch_shape shape = shape_of(launch, options);
-        shape.overlaps = call->down != nullptr && f.gpu.capability >= 90;
+        shape.overlaps = fbq__overlaps(&f, call) && f.gpu.capability >= 90;
         whole = simt::launch(shape, m, r, [&] { fused_body(args); });
         if (whole) {
             m.check_outputs(r);
@@ -306,6 +317,20 @@ fbq_status fbq_simt_scratch_bytes(const fbq_problem *problem, const fbq_simt_opt
     fbq_status status = open(problem, options, m, &f, error);
     if (status == FBQ_OK) {
         *bytes = fbq__scratch_bytes(&f, m);
+    }
+    return status;
+}
+
+fbq_status fbq_simt_state_bytes(const fbq_problem *problem, const fbq_simt_options *options,
+                                int64_t m, size_t *bytes, fbq_error *error)
+{
+    fbq__fixed f = {};
+    if (!bytes) {
+        return fail(error, FBQ_ERR_NULL, "bytes is NULL");
+    }
+    fbq_status status = open(problem, options, m, &f, error);
+    if (status == FBQ_OK) {
+        *bytes = fbq__state_bytes(&f, m);
     }
     return status;
 }

@@ -610,10 +610,12 @@ void prefetch(void **)
     };
     expect(clean, s, fetch(0, 512), buffers);
     expect(clean, s, fetch(384, 128), buffers);
+    expect(clean, s, fetch(16, 48), buffers);
     expect(kind::global_bounds, s, fetch(384, 256), buffers);
     expect(kind::global_permission, s, fetch(768, 128), buffers);
-    expect(kind::global_alignment, s, fetch(64, 128), buffers);
-    expect(kind::global_alignment, s, fetch(0, 64), buffers);
+    expect(kind::global_bounds, s, fetch(496, 32), buffers);
+    expect(kind::global_alignment, s, fetch(8, 128), buffers);
+    expect(kind::global_alignment, s, fetch(0, 24), buffers);
     expect(kind::global_alignment, s, fetch(0, 0), buffers);
 }
 

@@ -252,11 +252,37 @@ FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
     simt::global_store(p, &low, 2, at);
 }
 
+FBQ_DEVICE void hold(int) {}
+
+// ---- Words that blocks of one launch exchange ----
+
+FBQ_DEVICE u64 ldg_relaxed_u64(const void *p, simt::site at = SIMT_HERE)
+{
+    return simt::relaxed_load_u64(p, at);
+}
+FBQ_DEVICE void ldg_relaxed_u64x2(const void *p, u64 &x, u64 &y, simt::site at = SIMT_HERE)
+{
+    x = simt::relaxed_load_u64(p, at);
+    y = simt::relaxed_load_u64((const u8 *)p + 8, at);
+}
+FBQ_DEVICE void stg_relaxed_u64(void *p, u64 v, simt::site at = SIMT_HERE)
+{
+    simt::relaxed_store_u64(p, v, at);
+}
+FBQ_DEVICE u32 atomic_turn_u32(void *p, u32 last, simt::site at = SIMT_HERE)
+{
+    return simt::atomic_turn_u32(p, last, at);
+}
+
 // ---- Shuffles and reductions over a whole warp ----
 
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask, simt::site at = SIMT_HERE)
 {
     return simt::shuffle(v, (simt::thread_index() & 31) ^ mask, at);
+}
+FBQ_DEVICE bool warp_all(bool v, simt::site at = SIMT_HERE)
+{
+    return simt::warp_max(!v, at) == 0;
 }
 FBQ_DEVICE u32 warp_max_u32(u32 v, simt::site at = SIMT_HERE)
 {

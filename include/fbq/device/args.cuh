@@ -27,7 +27,9 @@ typedef struct fbq_fused_args {
     const void *x;        // m x k words
     const void *records;  // weights behind their header
     const void *blocks;   // B behind its header
-    const float *t;       // what down wrote
+    const void *a_blocks; // A behind its header, where fused makes t itself
+    const float *t;       // what down wrote; or NULL
+    void *state;          // where fused makes t itself: head, partial sums (exchange.cuh)
     const void *bias;     // n words or NULL
     const void *residual; // m x n numbers of y's type or NULL
     void *y;              // m x n numbers
@@ -48,7 +50,13 @@ typedef struct fbq_fused_args {
     int y_f32;     // y and residual are fp32, not fp16
     int rank_tiles;
     int slices;         // partial sums of t
+    int slice_chunks;   // chunks of K in each; the last may have fewer. Where fused makes t itself
+    int patience;       // polls before a block makes what it waits for itself
+    int hold;           // cycles that a chained launch of few tiles lets the one before go first
+    int chained;        // the kernel before writes no weights: ask for them before it ends
     int round_tiles;    // tiles of a block whose up-projection is awaited at a time
+    int piece_shift;    // 2^piece_shift blocks of B travel at a time: 1, or 4 as one chunk of A
+    int up_shift;       // 2^up_shift warps share the up-projection of a tile: 1, 2 or 4
     int x_slots;        // parts of x that a warp has room for
     int results_stride; // bytes from one warp's partial results to the next's
     int results_turn;   // and from one area of them to the other; 0: there is one
@@ -56,8 +64,9 @@ typedef struct fbq_fused_args {
     int smem_sums;      // the sums of a round's tiles,
     int smem_up;        // their up-projections,
     int smem_t;         // t's steps,
+    int smem_pieces;    // the rings of the sub-branch's warps,
     int smem_x;         // x,
-    int smem_barriers;  // the rings' barriers and those of the handover,
+    int smem_barriers;  // barriers: the rings', the handover's, those of the sub-branch's rings,
     int smem_ring;      // the warps' rings
 } fbq_fused_args;
 

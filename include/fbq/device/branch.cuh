@@ -12,8 +12,7 @@
 #ifndef FBQ_DEVICE_BRANCH_CUH
 #define FBQ_DEVICE_BRANCH_CUH
 
-#include "reduce.cuh"
-#include "tile.cuh"
+#include "exchange.cuh"
 
 namespace fbq
 {
@@ -34,55 +33,134 @@ FBQ_DEVICE float larger_magnitude(float a, float b)
 // Steps of t that a warp has on their way at a time.
 constexpr int t_batch = 2;
 
-// A lane's four ranks of its column, summed over the slices in a fixed order; of the steps `step`,
-// step + branch_warps, ...
+// Which of t's partial sums a lane takes: column g; or, with one column, the eight lanes that would
+// hold it take turns at the slices.
+template <class C>
+struct Taken {
+    static constexpr int stride = C::columns == 1 ? 8 : 1; // from a slice of this lane to its next
+    int first, column, rank;
+};
+
+template <class C>
+FBQ_DEVICE Taken<C> taken_by(int step, int lane)
+{
+    const int g = lane >> 2;
+    return Taken<C>{C::columns == 1 ? g : 0, C::columns == 1 ? 0 : g,
+                    step * tile_rows + 4 * (lane & 3)};
+}
+
+FBQ_DEVICE void add_to(f32x4 &sum, const f32x4 &v)
+{
+    sum.x = add(sum.x, v.x);
+    sum.y = add(sum.y, v.y);
+    sum.z = add(sum.z, v.z);
+    sum.w = add(sum.w, v.w);
+}
+
+// With one column, add up what its eight lanes took.
+template <class C>
+FBQ_DEVICE void add_lanes(f32x4 &sum)
+{
+    if (C::columns == 1) {
+        FBQ_UNROLL
+        for (int mask = 4; mask < 32; mask *= 2)
+            add_to(sum, f32x4{shuffle_xor_f32(sum.x, mask), shuffle_xor_f32(sum.y, mask),
+                              shuffle_xor_f32(sum.z, mask), shuffle_xor_f32(sum.w, mask)});
+    }
+}
+
+// A lane's four ranks of its column, summed over the slices in a fixed order, of the steps `step`,
+// step + branch_warps, ...: what down wrote.
 template <class C>
 FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int lane)
 {
-    const int g = lane >> 2, t = lane & 3, ranks = args.rank_tiles * tile_rows;
-    // With one column the eight lanes that would hold it take turns at the slices.
-    const int first = C::columns == 1 ? g : 0, stride = C::columns == 1 ? 8 : 1;
-    const int column = C::columns == 1 ? 0 : g;
+    const Taken<C> own = taken_by<C>(step, lane);
+    const int ranks = args.rank_tiles * tile_rows;
     constexpr int batch = C::columns == 1 ? 1 : 4; // slices on their way at a time
-    FBQ_UNROLL
-    for (int j = 0; j < t_batch; j++)
-        sum[j] = f32x4{0, 0, 0, 0};
     FBQ_NO_UNROLL
-    for (int s = first; s < args.slices; s += stride * batch) {
+    for (int s = own.first; s < args.slices; s += own.stride * batch) {
         f32x4 v[batch][t_batch];
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             FBQ_UNROLL
             for (int j = 0; j < t_batch; j++) {
-                const int rank = (step + j * branch_warps) * tile_rows + 4 * t;
+                const int slice = s + i * own.stride,
+                          rank = own.rank + j * branch_warps * tile_rows;
                 v[i][j] = f32x4{0, 0, 0, 0};
-                if (column < args.m && s + i * stride < args.slices && rank < ranks)
-                    v[i][j] = ldg_f32x4(args.t + ((i64)(s + i * stride) * args.m + column) * ranks +
-                                        rank);
+                if (own.column < args.m && slice < args.slices && rank < ranks)
+                    v[i][j] = ldg_f32x4(args.t + ((i64)slice * args.m + own.column) * ranks + rank);
             }
         }
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             FBQ_UNROLL
-            for (int j = 0; j < t_batch; j++) {
-                sum[j].x = add(sum[j].x, v[i][j].x);
-                sum[j].y = add(sum[j].y, v[i][j].y);
-                sum[j].z = add(sum[j].z, v[i][j].z);
-                sum[j].w = add(sum[j].w, v[i][j].w);
-            }
+            for (int j = 0; j < t_batch; j++)
+                add_to(sum[j], v[i][j]);
         }
     }
-    if (C::columns == 1) {
-        FBQ_UNROLL
-        for (int j = 0; j < t_batch; j++) {
+}
+
+// Four words, if all of them are there.
+FBQ_DEVICE bool words_take(f32x4 &v, const u8 *from, u32 epoch)
+{
+    u64 w[4];
+    ldg_relaxed_u64x2(from, w[0], w[1]);
+    ldg_relaxed_u64x2(from + 16, w[2], w[3]);
+    v = f32x4{float_of((u32)w[0]), float_of((u32)w[1]), float_of((u32)w[2]), float_of((u32)w[3])};
+    return (u32)(w[0] >> 32) == epoch && (u32)(w[1] >> 32) == epoch && (u32)(w[2] >> 32) == epoch &&
+           (u32)(w[3] >> 32) == epoch;
+}
+
+// The same of what the blocks of this launch publish.
+template <class C>
+FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, u64 head,
+                             int lane)
+{
+    const Taken<C> own = taken_by<C>(step, lane);
+    const int ranks = args.rank_tiles * tile_rows;
+    constexpr int batch = 1; // slices on their way at a time
+    int polls = 0;
+    FBQ_NO_UNROLL
+    for (int first = 0; first < args.slices; first += own.stride * batch) {
+        f32x4 v[batch][t_batch];
+        FBQ_NO_UNROLL
+        for (;;) {
+            bool there = true;
             FBQ_UNROLL
-            for (int mask = 4; mask < 32; mask *= 2) {
-                sum[j].x = add(sum[j].x, shuffle_xor_f32(sum[j].x, mask));
-                sum[j].y = add(sum[j].y, shuffle_xor_f32(sum[j].y, mask));
-                sum[j].z = add(sum[j].z, shuffle_xor_f32(sum[j].z, mask));
-                sum[j].w = add(sum[j].w, shuffle_xor_f32(sum[j].w, mask));
+            for (int i = 0; i < batch; i++) {
+                FBQ_UNROLL
+                for (int j = 0; j < t_batch; j++) {
+                    const int slice = first + own.first + i * own.stride;
+                    const int rank = own.rank + j * branch_warps * tile_rows;
+                    v[i][j] = f32x4{0, 0, 0, 0};
+                    if (own.column < args.m && slice < args.slices && rank < ranks &&
+                        !words_take(v[i][j], word_of(args, slice, own.column, rank),
+                                    epoch_of(head)))
+                        there = false;
+                }
+            }
+            if (warp_all(there))
+                break;
+            if (polls++ < args.patience)
+                continue;
+            FBQ_NO_UNROLL
+            for (int i = 0; i < own.stride * batch * t_batch; i++) {
+                const int slice = first + i / t_batch, tile = step + i % t_batch * branch_warps;
+                if (slice < args.slices && tile < args.rank_tiles)
+                    help<C>(args, down_share_of(args, slice * args.rank_tiles + tile), head, lane);
             }
         }
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            FBQ_UNROLL
+            for (int j = 0; j < t_batch; j++)
+                add_to(sum[j], v[i][j]);
+        }
+    }
+    if (!head_is_good(head)) {
+        FBQ_UNROLL
+        for (int j = 0; j < t_batch; j++)
+            sum[j].x = sum[j].y = sum[j].z = sum[j].w = float_of(0x7fc00000u);
     }
 }
 
@@ -117,75 +195,69 @@ FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
 
 // Stage this warp's steps of t: w, w + branch_warps, ...
 template <class C>
-FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, int warp, int lane)
+FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, u64 head, int warp, int lane)
 {
     FBQ_NO_UNROLL
     for (int first = warp; first < args.rank_tiles; first += t_batch * branch_warps) {
-        f32x4 v[t_batch];
-        gather_t<C>(v, args, first, lane);
+        f32x4 v[t_batch] = {};
+        if (C::whole)
+            gather_words<C>(v, args, first, head, lane);
+        else
+            gather_t<C>(v, args, first, lane);
         FBQ_UNROLL
         for (int j = 0; j < t_batch; j++) {
             const int step = first + j * branch_warps;
+            add_lanes<C>(v[j]);
             if (step < args.rank_tiles)
                 put_t<C>(area + (u32)(step * branch_step_bytes), v[j], lane);
         }
     }
 }
 
-// y += t . B^T for 16 ranks: t's step is at `at`, b is a lane's part of B's block.
+// y += t . B^T for a piece of B at b, of so many blocks; t's steps begin at t. All loads of a few
+// steps come before the first is used.
 template <class C>
-FBQ_DEVICE void add_step(float (&y)[4], saddr at, const u32x4 &b, int lane)
+FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
 {
-    float c[4] = {0, 0, 0, 0}, even, odd;
-    if (C::columns == 1) {
-        const u32x2 v = lds_u32x2(at + (u32)lane * 8);
-        mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
-        even = lds_f32(at + 512);
-        y[0] = fma(even, add(c[0], c[1]), y[0]);
-        y[2] = fma(even, add(c[2], c[3]), y[2]);
-    } else {
-        const u32x4 v = lds_u32x4(at + (u32)lane * 16);
-        mma_f16(c, b.x, b.y, b.z, b.w, v.x, v.y);
-        mma_f16(c, b.x, b.y, b.z, b.w, v.z, v.w);
-        lds_f32x2(at + 512 + (u32)(lane & 3) * 8, even, odd);
-        y[0] = fma(even, c[0], y[0]);
-        y[2] = fma(even, c[2], y[2]);
-        y[1] = fma(odd, c[1], y[1]);
-        y[3] = fma(odd, c[3], y[3]);
+    constexpr int batch = C::columns == 1 ? piece_most : piece_most / 2;
+    FBQ_UNROLL
+    for (int first = 0; first < piece_most; first += batch) {
+        u32x4 v[batch], w[batch];
+        float even[batch], odd[batch];
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            const saddr at = t + (u32)((first + i) * branch_step_bytes);
+            v[i] = w[i] = u32x4{0, 0, 0, 0};
+            even[i] = odd[i] = 0;
+            if (first + i >= steps)
+                continue;
+            w[i] = lds_u32x4(b + (u32)((first + i) * block_bytes + lane * 16));
+            if (C::columns == 1) {
+                const u32x2 pair = lds_u32x2(at + (u32)lane * 8);
+                v[i].x = pair.x;
+                v[i].y = pair.y;
+                even[i] = lds_f32(at + 512);
+            } else {
+                v[i] = lds_u32x4(at + (u32)lane * 16);
+                lds_f32x2(at + 512 + (u32)(lane & 3) * 8, even[i], odd[i]);
+            }
+        }
+        FBQ_UNROLL
+        for (int i = 0; i < batch; i++) {
+            float c[4] = {0, 0, 0, 0};
+            mma_f16(c, w[i].x, w[i].y, w[i].z, w[i].w, v[i].x, v[i].y);
+            if (C::columns == 1) {
+                y[0] = fma(even[i], add(c[0], c[1]), y[0]);
+                y[2] = fma(even[i], add(c[2], c[3]), y[2]);
+            } else {
+                mma_f16(c, w[i].x, w[i].y, w[i].z, w[i].w, v[i].z, v[i].w);
+                y[0] = fma(even[i], c[0], y[0]);
+                y[2] = fma(even[i], c[2], y[2]);
+                y[1] = fma(odd[i], c[1], y[1]);
+                y[3] = fma(odd[i], c[3], y[3]);
+            }
+        }
     }
-}
-
-// Blocks of B that a warp has on their way: up to eight of one tile.
-constexpr int up_batch = 8;
-
-// A warp's walk over them: the tiles of a round that are its own, round by round.
-struct Up {
-    int first; // tile of the round
-    int tile;  // of the round
-    int step;  // of the tile
-};
-
-FBQ_DEVICE void up_advance(const fbq_fused_args &args, Up &u, int warp)
-{
-    u.step += up_batch;
-    if (u.step < args.rank_tiles)
-        return;
-    u.step = 0;
-    u.tile += branch_warps;
-    if (u.tile < args.round_tiles)
-        return;
-    u.tile = warp;
-    u.first += args.round_tiles * grid_blocks_x();
-}
-
-// A lane's part of block i of a batch; zeros where there is none.
-FBQ_DEVICE u32x4 up_load(const fbq_fused_args &args, const Up &u, int i, int lane)
-{
-    const i64 tile = u.first + u.tile * grid_blocks_x();
-    if (u.tile >= args.round_tiles || tile >= args.tiles || u.step + i >= args.rank_tiles)
-        return u32x4{0, 0, 0, 0};
-    return ldg_stream_u32x4((const u8 *)args.blocks +
-                            (tile * args.rank_tiles + u.step + i) * block_bytes + lane * 16);
 }
 
 // Barriers in shared memory, behind those of the rings: the up-projections of a round are there;
@@ -203,8 +275,6 @@ FBQ_DEVICE Handover handover_of(const fbq_fused_args &args, saddr area)
 
 // The first warp of the codes makes them before it meets anyone; those of the sub-branch wait for
 // that.
-constexpr int meet_codes = 1, meet_branch = 2, meet_begin = 3;
-
 template <class C>
 FBQ_DEVICE void handover_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
@@ -223,44 +293,70 @@ template <class C>
 FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
     const saddr area_t = area + (u32)args.smem_t;
-    const saddr up = area + (u32)args.smem_up; // [tile of the round][row][column]
+    const saddr up = area + (u32)args.smem_up; // [item of the round][row][column]
     const Handover handover = handover_of<C>(args, area);
-    Up ahead = {block_index_x(), warp, 0};
-    u32x4 b[up_batch];
-    FBQ_UNROLL
-    for (int i = 0; i < up_batch; i++)
-        b[i] = up_load(args, ahead, i, lane);
+    PieceAhead ahead;
+    const PieceRing ring = pieces_begin<C>(args, area, ahead, warp, lane);
+    Cursor next = {0, 0};
+    DownShare share = {};
+    const bool shares = C::whole && block_index_x() < down_shares(args);
+    if (shares)
+        share = down_share_of(args, block_index_x());
+    // Whole, what it asks for may be what the kernel before writes, unless the caller says no.
+    const bool early = !C::whole || args.chained;
+    if (early)
+        pieces_fetch<C>(args, ring, ahead, warp, lane);
+    if (C::whole)
+        prefetch_a(ahead, lane);
     sync_warps<meet_begin, (C::warps + branch_warps) * warp_lanes>();
     wait_for_producer();
-    stage_t<C>(args, area_t, warp, lane);
+    if (!early)
+        pieces_fetch<C>(args, ring, ahead, warp, lane);
+    u64 head = 0;
+    u32 turn = 0xffffffffu;
+    if (C::whole && args.rank_tiles > 0) {
+        head = head_of(args, lane);
+        if (shares)
+            make_share<C>(args, up, ring, next, ahead, share, head, warp, lane);
+    }
+    stage_t<C>(args, area_t, head, warp, lane);
     sync_warps<meet_branch, branch_warps * warp_lanes>();
+    if (C::whole && args.rank_tiles > 0 && warp == 0 && lane == 0)
+        turn = epoch_leave(args);
 
     int round = 0;
+    bool used =
+        false; // the piece at `next`: its place is filled again once nobody waits for this warp
     FBQ_NO_UNROLL
     for (int first = block_index_x(); first < args.tiles;
          first += args.round_tiles * grid_blocks_x(), round++) {
         if (round > 0)
             barrier_wait(handover.read, (u32)(round - 1) & 1u);
         FBQ_NO_UNROLL
-        for (int tile = warp;
-             tile < args.round_tiles && first + tile * grid_blocks_x() < args.tiles;
-             tile += branch_warps) {
+        for (int item = warp; item < up_items(args); item += branch_warps) {
+            const Up u = {first, item, 0};
+            if (up_tile(args, u) >= args.tiles)
+                break;
             float y[4] = {0, 0, 0, 0};
             FBQ_NO_UNROLL
-            for (int step = 0; step < args.rank_tiles; step += up_batch) {
-                const saddr at = area_t + (u32)(step * branch_step_bytes);
-                up_advance(args, ahead, warp);
-                FBQ_UNROLL
-                for (int i = 0; i < up_batch; i++) {
-                    if (step + i < args.rank_tiles)
-                        add_step<C>(y, at + (u32)(i * branch_step_bytes), b[i], lane);
-                    b[i] = up_load(args, ahead, i, lane);
-                }
+            for (int step = up_first_step(args, item); step < args.rank_tiles;
+                 step += 1 << args.piece_shift << args.up_shift) {
+                if (used)
+                    piece_next<C>(args, ring, next, ahead, warp, lane);
+                const saddr t = area_t + (u32)(step * branch_step_bytes);
+                add_piece<C>(y, t, piece_wait<C>(ring, next),
+                             min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
+                used = true;
             }
-            reduce_put<C::columns>(up + (u32)(tile * reduce_bytes(C::columns)), lane, y);
+            reduce_put<C::columns>(up + (u32)(item * reduce_bytes(C::columns)), lane, y);
         }
         barrier_arrive(handover.ready);
+        if (used)
+            piece_next<C>(args, ring, next, ahead, warp, lane);
+        used = false;
     }
+    if (C::whole && turn == (u32)grid_blocks_x() - 1)
+        epoch_end(args, head);
 }
 
 } // namespace FBQ_NAMESPACE

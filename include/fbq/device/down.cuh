@@ -23,6 +23,32 @@ struct Down {
     static constexpr int columns = Columns, warps = Warps, chunks = Chunks;
 };
 
+// A lane's part of 64 k of x, for the column that is its own; zeros beyond K.
+struct ChunkX {
+    u32x4 x[2];
+};
+
+FBQ_DEVICE ChunkX chunk_x(const void *x, i64 row, int chunk, int k_total, int vectors, int lane)
+{
+    ChunkX v;
+    FBQ_UNROLL
+    for (int h = 0; h < 2; h++)
+        v.x[h] = x_words(x, row, chunk * chunk_codes + h * 32 + (lane & 3) * 8, k_total, vectors);
+    return v;
+}
+
+// c += a chunk of A, a lane's four vectors of it, times the same chunk of x.
+FBQ_DEVICE void chunk_multiply(float (&c)[4], const u32x4 (&a)[4], const ChunkX &x)
+{
+    FBQ_UNROLL
+    for (int h = 0; h < 2; h++) {
+        u32x4 v = a[2 * h];
+        mma_f16(c, v.x, v.y, v.z, v.w, x.x[h].x, x.x[h].y);
+        v = a[2 * h + 1];
+        mma_f16(c, v.x, v.y, v.z, v.w, x.x[h].z, x.x[h].w);
+    }
+}
+
 // Shared memory: Warps * reduce_bytes(Columns).
 template <class C>
 FBQ_DEVICE void down(const fbq_down_args &args)
@@ -48,7 +74,8 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     let_dependents_start();
     float c[4] = {0, 0, 0, 0};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
-        u32x4 a[C::chunks][4], x[C::chunks][2];
+        u32x4 a[C::chunks][4];
+        ChunkX x[C::chunks];
         FBQ_UNROLL
         for (int i = 0; i < C::chunks; i++) {
             const int chunk = first + i;
@@ -58,24 +85,13 @@ FBQ_DEVICE void down(const fbq_down_args &args)
                 if (chunk < end)
                     a[i][j] = ldg_stream_u32x4(blocks + (i64)chunk * 2048 + j * 512 + lane * 16);
             }
-            FBQ_UNROLL
-            for (int h = 0; h < 2; h++) {
-                const int k = chunk * chunk_codes + h * 32 + (lane & 3) * 8;
-                x[i][h] = u32x4{0, 0, 0, 0};
-                if (chunk < end)
-                    x[i][h] = x_words(args.x, x_row, k, args.k, args.x_vectors);
-            }
+            x[i] = ChunkX{};
+            if (chunk < end)
+                x[i] = chunk_x(args.x, x_row, chunk, args.k, args.x_vectors, lane);
         }
         FBQ_UNROLL
-        for (int i = 0; i < C::chunks; i++) {
-            FBQ_UNROLL
-            for (int h = 0; h < 2; h++) {
-                u32x4 v = a[i][2 * h];
-                mma_f16(c, v.x, v.y, v.z, v.w, x[i][h].x, x[i][h].y);
-                v = a[i][2 * h + 1];
-                mma_f16(c, v.x, v.y, v.z, v.w, x[i][h].z, x[i][h].w);
-            }
-        }
+        for (int i = 0; i < C::chunks; i++)
+            chunk_multiply(c, a[i], x[i]);
     }
 
     const saddr area = smem();

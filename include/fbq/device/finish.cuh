@@ -48,6 +48,17 @@ FBQ_DEVICE void sync_codes()
         sync_block();
 }
 
+// A result of a tile's up-projection, added up over the warps that shared it.
+template <class C>
+FBQ_DEVICE float up_get(const fbq_fused_args &args, saddr at)
+{
+    float v = lds_f32(at);
+    FBQ_NO_UNROLL
+    for (int part = 1; part < 1 << args.up_shift; part++)
+        v = add(v, lds_f32(at + (u32)(part * reduce_bytes(C::columns))));
+    return v;
+}
+
 // Add up the warps' sums of a finished group, and at the end of a round write y. Every warp has a
 // place for its results of all tiles.
 template <class C>
@@ -95,7 +106,7 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float
             v = reduce_get<C::warps>(results + (u32)(C::rounds ? 0 : i * bytes),
                                      args.results_stride, index);
         if (C::branch)
-            v = add(v, lds_f32(up + (u32)(i * bytes + index * 4)));
+            v = add(v, up_get<C>(args, up + (u32)((i << args.up_shift) * bytes + index * 4)));
         write_y(args, n, m, v);
     }
     if (C::branch && !at.end)

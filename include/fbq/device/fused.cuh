@@ -18,25 +18,97 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// What the warps of the codes do.
+// Everything that the warps of the codes ask for before they have anything.
 //
-// They do not wait for the kernel before this one: that is down of the same call, which let this
-// one start only after everything before it had ended, and writes neither x nor weights. y is
-// written after the warps of the sub-branch have waited. Where all of x stays, it goes first, since
-// it would wait behind the weights.
+// Behind down they wait for nothing: down is of the same call, let this kernel start only after
+// everything before it had ended, and writes neither x nor weights; y is written after the warps of
+// the sub-branch have waited. Otherwise the kernel before may be anyone's, and x what it writes;
+// its weights come as far as L2 while it ends, where they cannot go stale. x goes first, since it
+// would wait behind the weights.
+template <class C>
+FBQ_DEVICE Ahead ask(const fbq_fused_args &args, const Ring &ring, const Share &share, int lane)
+{
+    Ahead ahead = ahead_begin(args);
+    if (!C::branch || C::whole) {
+        if (FBQ_BULK_COPIES) {
+            FBQ_NO_UNROLL
+            for (int s = 0; s < C::stages; s++)
+                prefetch_step<C>(args, ahead, share, lane);
+            ahead = ahead_begin(args);
+        }
+        wait_for_producer();
+        // Not before: a chained launch behind this one relies on all that this one waits for.
+        let_dependents_start();
+    }
+    if (C::resident)
+        fetch_x<C>(args, ring, share, lane);
+    FBQ_NO_UNROLL
+    for (int s = 0; s < C::stages; s++)
+        fetch_step<C>(args, ring, s, ahead, share, want_all, lane);
+    return ahead;
+}
+
+// The same where the caller says that the kernel before writes no weights: they are on their way
+// while it ends.
+//
+// What is asked for must not be in the way of what others wait for. This block came when one of two
+// launches before had left, just when the launch before begins to read x: with few tiles a block,
+// where that is most of a layer's time, it lets it go first (args.hold). The warps of the
+// sub-branch want x at once when their turn has come, and soon others' partial sums: the first step
+// is asked for when the second has come (the first's barrier is one of x, too), and the next launch
+// may come when this one's turn has.
+template <class C>
+FBQ_DEVICE Ahead ask_chained(const fbq_fused_args &args, const Ring &ring, const Share &share,
+                             int lane)
+{
+    Ahead ahead = ahead_begin(args);
+    hold(args.hold);
+    if (C::whole) {
+        Ahead first = ahead;
+        ahead_advance<C>(ahead, args);
+        const bool second = (C::tiles > 1 || C::resident) && ahead.first < args.tiles;
+        FBQ_NO_UNROLL
+        for (int s = 1; s < C::stages; s++)
+            fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
+        if (second)
+            ring_wait<C>(ring, Cursor{1, 0});
+        fetch_step<C>(args, ring, 0, first, share, want_codes, lane);
+    } else {
+        FBQ_NO_UNROLL
+        for (int s = 0; s < C::stages; s++)
+            fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
+    }
+    if (!C::whole)
+        let_dependents_start();
+    wait_for_producer();
+    if (C::whole)
+        let_dependents_start();
+    if (C::resident) {
+        fetch_x<C>(args, ring, share, lane);
+        return ahead;
+    }
+    // x of the first step, and of others that begin a part
+    Ahead again = ahead_begin(args);
+    FBQ_UNROLL
+    for (int s = 0; s < C::stages; s++)
+        if (s % C::tiles == 0)
+            fetch_step<C>(args, ring, s, again, share, want_x, lane);
+        else
+            ahead_advance<C>(again, args);
+    return ahead;
+}
+
+// What the warps of the codes do.
 template <class C>
 FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
     const Share share = share_of<C>(args, warp);
     const Ring ring = ring_begin<C>(args, area, warp, lane);
-    if (C::resident)
-        fetch_x<C>(args, ring, share, lane);
-    Ahead ahead = ahead_begin(args);
-    FBQ_NO_UNROLL
-    for (int s = 0; s < C::stages; s++)
-        fetch_step<C>(args, ring, s, ahead, share, lane);
     if (C::branch)
         handover_begin<C>(args, area, warp, lane);
+    const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
+    Ahead ahead =
+        chained ? ask_chained<C>(args, ring, share, lane) : ask<C>(args, ring, share, lane);
     if (C::resident) {
         wait_x<C>(ring);
         FBQ_NO_UNROLL
@@ -71,9 +143,9 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
                 slot = next_of(slots_of<C>(args), slot);
         }
         at.end = at.first + C::tiles * grid_blocks_x() >= args.tiles;
-        // The next layer's down may come and wait beside this. Earlier it would hold up blocks of
-        // this kernel.
-        if (at.end)
+        // Behind down, the next layer's down may come and wait beside this. Earlier it would hold
+        // up blocks of this kernel.
+        if (C::branch && !C::whole && at.end)
             let_dependents_start();
         if (C::columns == 1) {
             FBQ_UNROLL

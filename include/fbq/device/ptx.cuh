@@ -290,7 +290,7 @@ FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
 
 // ---- Global memory ----
 
-// Have bytes (whole lines of 128, at 128-byte boundaries) brought into L2, by a whole warp.
+// Have bytes (size and address multiples of 16) brought into L2, by a whole warp.
 FBQ_DEVICE void prefetch_l2(const void *p, int bytes, int lane)
 {
 #if __CUDA_ARCH__ >= 900
@@ -352,8 +352,53 @@ FBQ_DEVICE void stg_u16(void *p, u32 v)
     asm volatile("st.global.u16 [%0], %1;" ::"l"(p), "h"((u16)v) : "memory");
 }
 
+// Let some cycles pass.
+FBQ_DEVICE void hold(int cycles)
+{
+    const u32 start = (u32)clock();
+    while ((u32)clock() - start < (u32)cycles)
+        ;
+}
+
+// ---- Words that blocks of one launch exchange: each is whole by itself, in no order with others
+// ----
+
+FBQ_DEVICE u64 ldg_relaxed_u64(const void *p)
+{
+    u64 v;
+    asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+    return v;
+}
+// Two neighbours, 16-byte aligned; each is whole by itself.
+FBQ_DEVICE void ldg_relaxed_u64x2(const void *p, u64 &x, u64 &y)
+{
+    asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];"
+                 : "=l"(x), "=l"(y)
+                 : "l"(p)
+                 : "memory");
+}
+FBQ_DEVICE void stg_relaxed_u64(void *p, u64 v)
+{
+    asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+}
+// Count up, from `last` to 0; what it was before.
+FBQ_DEVICE u32 atomic_turn_u32(void *p, u32 last)
+{
+    u32 v;
+    asm volatile("atom.relaxed.gpu.global.inc.u32 %0, [%1], %2;"
+                 : "=r"(v)
+                 : "l"(p), "r"(last)
+                 : "memory");
+    return v;
+}
+
 // ---- Shuffles and reductions over a whole warp ----
 
+// Does it hold in all lanes?
+FBQ_DEVICE bool warp_all(bool v)
+{
+    return __all_sync(0xffffffffu, v) != 0;
+}
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 {
     return __shfl_xor_sync(0xffffffffu, v, mask);

@@ -207,11 +207,14 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
     return r;
 }
 
+// What to fetch of a step: everything, or all but its x first and its x later.
+enum Want { want_all, want_codes, want_x };
+
 // Have the step ahead fetched into stage s. The warp has met since it last read the stage. A group
 // may have fewer tiles than Tiles; then it has steps that fetch nothing.
 template <class C>
 FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, Ahead &ahead,
-                           const Share &share, int lane)
+                           const Share &share, Want want, int lane)
 {
     if (ahead.first < args.tiles) {
         const saddr stage = ring_stage<C>(ring, s), barrier = ring.barriers + (u32)(s * 8);
@@ -221,18 +224,18 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
         const bool there = C::tiles == 1 || ahead.first + ahead.tile * grid_blocks_x() < args.tiles;
         const bool x_too = !C::resident && some && ahead.tile == 0;
         const bool runs = x_too && x_in_runs(args, share);
-        if (x_too && !runs)
+        if (x_too && !runs && want != want_codes)
             fetch_x_words<C>(args, slot, p, lane);
         if (!FBQ_BULK_COPIES || one_lane(lane)) {
             Run r = {};
             if (some && there)
                 r = run_of<C>(args, p);
-            if (FBQ_BULK_COPIES)
+            if (FBQ_BULK_COPIES && want != want_x)
                 barrier_expect(barrier, (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
                                               (runs ? args.m * p.count * 2 * unit_codes : 0)));
-            if (runs)
+            if (runs && want != want_codes)
                 fetch_x_runs<C>(args, slot, p, barrier);
-            if (some && there) {
+            if (some && there && want != want_x) {
                 fetch_bytes(stage, ahead.record + r.codes, r.codes_bytes, barrier, lane);
                 fetch_bytes(stage + (u32)C::stage_scales, ahead.record + r.scales, r.scales_bytes,
                             barrier, lane);
@@ -244,6 +247,21 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
     }
     if (!FBQ_BULK_COPIES)
         copy_async_commit();
+    ahead_advance<C>(ahead, args);
+}
+
+// Have the codes and scales of the step ahead brought into L2: all but what shares a line with a
+// neighbour.
+template <class C>
+FBQ_DEVICE void prefetch_step(const fbq_fused_args &args, Ahead &ahead, const Share &share,
+                              int lane)
+{
+    const Part p = part_of<C>(share, ahead.part);
+    if ((C::even || p.count > 0) && ahead.first + ahead.tile * grid_blocks_x() < args.tiles) {
+        const Run r = run_of<C>(args, p);
+        prefetch_l2(ahead.record + r.codes, r.codes_bytes, lane);
+        prefetch_l2(ahead.record + r.scales, r.scales_bytes, lane);
+    }
     ahead_advance<C>(ahead, args);
 }
 
@@ -271,7 +289,7 @@ FBQ_DEVICE void ring_next(const fbq_fused_args &args, const Ring &ring, Cursor &
                           const Share &share, int lane)
 {
     sync_warp(); // all lanes have read the stage
-    fetch_step<C>(args, ring, at.stage, ahead, share, lane);
+    fetch_step<C>(args, ring, at.stage, ahead, share, want_all, lane);
     at.stage = next_of(C::stages, at.stage);
     if (at.stage == 0)
         at.parity ^= 1;

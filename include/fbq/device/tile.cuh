@@ -28,17 +28,28 @@ constexpr int chunk_bytes = chunk_codes * tile_rows / 2; // of 4-bit codes
 constexpr int block_bytes = tile_rows * 16 * 2;          // of B, 16 ranks
 constexpr int branch_warps = 4;                          // of a block; beside those of the pick
 
+// Barriers at which some warps of a block meet: those of the codes, those of the sub-branch; and
+// the latter wait for what the former make first.
+constexpr int meet_codes = 1, meet_branch = 2, meet_begin = 3;
+
+// The sub-branch of a fused kernel: there is none; t comes from down, launched before; the kernel
+// makes t itself, its blocks a share each.
+constexpr int branch_none = 0;
+constexpr int branch_behind_down = 1;
+constexpr int branch_whole = 2;
+
 // What a fused kernel is compiled for.
 //   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
-//   Zero     zero kind                     Branch   with the sub-branch
+//   Zero     zero kind                     Branch   the sub-branch, as below
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
 //   Resident all of x stays in shared memory; else its parts come and go
 //   Warps, PartUnits, Stages, Tiles: the pick
-template <int Group, int Zero, int Columns, bool Branch, int Chunks, bool Resident, int Warps,
+template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
           int PartUnits, int Stages, int Tiles>
 struct Fused {
     static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
     static_assert(Columns == 1 || Columns == 8, "");
+    static_assert(Branch >= branch_none && Branch <= branch_whole, "");
     static_assert(Warps >= 1 && Warps <= 16, "");
     static_assert(PartUnits >= 1 && PartUnits <= 32, "");
     static_assert(Stages >= 2 && Stages <= 4, "");
@@ -46,11 +57,12 @@ struct Fused {
 
     static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
                          warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles;
-    static constexpr bool branch = Branch, resident = Resident;
+    static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole,
+                          resident = Resident;
 
     // A round of tiles, whose up-projection is awaited together, is several groups of one tile.
     // Else it is a group.
-    static constexpr bool rounds = Branch && Tiles == 1;
+    static constexpr bool rounds = branch && Tiles == 1;
 
     // Codes summed before the scale is applied.
     static constexpr int flush = Group == 0 || Group > unit_codes ? unit_codes : Group;

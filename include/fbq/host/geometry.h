@@ -34,6 +34,7 @@ typedef struct fbq__fixed {
     fbq_gpu gpu;
     fbq_pick down, fused;
     int resident; /* fused was compiled to keep all of x in shared memory */
+    int paired;   /* fused was compiled to so few registers that two launches fit side by side */
 } fbq__fixed;
 
 /* One kernel launch, without its function. */
@@ -47,10 +48,32 @@ static inline int fbq__columns(int64_t m)
     return m == 1 ? 1 : 8;
 }
 
-/* Bytes of t's partial sums. */
+/* Does fused make t itself, in the same launch? */
+static inline int fbq__whole(const fbq_layout *l, const fbq_pick *fused)
+{
+    return l->rank_tiles > 0 && fused->slices > 0;
+}
+
+/* The sub-branch as device/tile.cuh numbers its kinds. */
+static inline int fbq__branch(const fbq_layout *l, const fbq_pick *fused)
+{
+    return l->rank_tiles == 0 ? 0 : fbq__whole(l, fused) ? 2 : 1;
+}
+
+/* Bytes of t's partial sums, where down makes them. */
 static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
 {
+    if (fbq__whole(&f->layout, &f->fused))
+        return 0;
     return (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->down.slices) * sizeof(float);
+}
+
+/* Bytes of the state, where fused does: repeats device/exchange.cuh. */
+static inline size_t fbq__state_bytes(const fbq__fixed *f, int64_t m)
+{
+    if (!fbq__whole(&f->layout, &f->fused))
+        return 0;
+    return 128 + (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->fused.slices) * 8;
 }
 
 /* ---- Shared memory of fused: repeats the constants of device/tile.cuh and branch.cuh ---- */
@@ -85,6 +108,8 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 }
 
 #define FBQ__BRANCH_WARPS 4
+#define FBQ__BLOCK_BYTES 512
+#define FBQ__PIECE_STAGES 2
 
 /* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
  */
@@ -128,6 +153,27 @@ static inline int64_t fbq__round_tiles(const fbq_layout *l, const fbq_gpu *gpu,
     return pick->tiles > 1 ? pick->tiles : (own + rounds - 1) / rounds;
 }
 
+/* 1 or 4 blocks of B, two to this power, travel at a time: one where x alone takes most of the
+ * shared memory. */
+static inline int fbq__piece_shift(const fbq_layout *l, const fbq_pick *pick, int64_t m)
+{
+    return fbq__whole(l, pick) || m * l->shape.k * 2 <= 96 * 1024 ? 2 : 0;
+}
+
+/* 1, 2 or 4 warps, two to this power, share the up-projection of a tile, so that none is idle where
+ * a round has few; but no more than it has pieces. */
+static inline int fbq__up_shift(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                int64_t m)
+{
+    const int64_t piece = 1 << fbq__piece_shift(l, pick, m);
+    const int64_t pieces = (l->rank_tiles + piece - 1) / piece;
+    int shift = 0;
+    while (shift < 2 && 2 << shift <= pieces &&
+           fbq__round_tiles(l, gpu, pick) << shift < FBQ__BRANCH_WARPS)
+        shift++;
+    return shift;
+}
+
 /* A warp's x: for each slot what is made ready of a part, and its rows. */
 static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                    int64_t m, int resident)
@@ -145,7 +191,7 @@ static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, cons
  * they take the place of the warp's ring; else they have one area of their own, or two that lie
  * `turn` apart. */
 typedef struct fbq__shared {
-    int64_t results, stride, turn, sums, up, t, x, barriers, rings, bytes;
+    int64_t results, stride, turn, sums, up, t, x, pieces, barriers, rings, bytes;
 } fbq__shared;
 
 static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu,
@@ -154,15 +200,23 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     const int64_t ring = pick->stages * fbq__stage_bytes(l, pick);
     const int64_t tile = FBQ_TILE * fbq__columns(m) * 4, results = pick->tiles * tile;
     const int64_t branch = l->rank_tiles > 0, round = fbq__round_tiles(l, gpu, pick);
+    /* the up-projections' place serves the down-projection's sums first */
+    const int64_t items = round << fbq__up_shift(l, gpu, pick, m);
+    const int64_t ups =
+        fbq__whole(l, pick) && items < FBQ__BRANCH_WARPS ? FBQ__BRANCH_WARPS : items;
     const int inside = fbq__groups(l, gpu, pick) == 1 && results <= ring;
     fbq__shared s;
     s.turn = areas > 1 && !inside ? pick->warps * results : 0;
     s.sums = inside ? 0 : areas * pick->warps * results;
     s.up = s.sums + (pick->tiles == 1 ? branch * (round - 1) * tile : 0);
-    s.t = s.up + branch * round * tile;
+    s.t = s.up + branch * ups * tile;
     s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
-    s.barriers = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
-    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + 127) / 128 * 128;
+    s.pieces = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
+    s.barriers = s.pieces + branch * FBQ__BRANCH_WARPS * FBQ__PIECE_STAGES *
+                                (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
+    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 +
+               branch * (16 + FBQ__BRANCH_WARPS * FBQ__PIECE_STAGES * 8) + 127) /
+              128 * 128;
     s.results = inside ? s.rings : 0;
     s.stride = inside ? ring : results;
     s.bytes = s.rings + pick->warps * ring;
@@ -200,12 +254,23 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
 }
 
 /* Choose the step and the stages of a pick that has its tiles: two stages of up to three units, as
- * even as they come out; where shared memory does not suffice for two units, four stages of one. */
+ * even as they come out; of up to two where the next launch's steps come while this one runs, so
+ * that both have room; where shared memory does not suffice for two units, four stages of one. */
 static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                     fbq_pick *pick)
 {
-    int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, parts = (share + 2) / 3;
+    const int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps;
+    const int64_t most = m == 1 && gpu->capability >= 90 && fbq__branch(l, pick) != 1 ? 2 : 3;
+    const int64_t parts = (share + most - 1) / most;
     pick->stages = 2;
+    /* the sums of many tiles take registers that two launches side by side do not have */
+    if (fbq__whole(l, pick) && pick->tiles > 4 && share <= 2) {
+        pick->chunks = 2;
+        pick->stages = 3;
+        if (fbq__fused_fits(l, gpu, pick, m))
+            return 1;
+        pick->stages = 2;
+    }
     for (pick->chunks = (int)(2 * ((share + parts - 1) / parts));
          pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m); pick->chunks -= 2)
         ;
@@ -236,10 +301,23 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
         ;
 }
 
+/* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
+ * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles and longer
+ * steps take more. */
+static inline int fbq__pairs(const fbq__fixed *f)
+{
+    const fbq_pick *pick = &f->fused;
+    const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
+    return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
+           pick->warps == 16 && (pick->tiles <= 2 || (pick->chunks == 2 && pick->tiles <= 6)) &&
+           fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
+}
+
 /* What is fixed about a problem of which layout, gpu and picks are filled in. */
 static inline void fbq__fix(fbq__fixed *f)
 {
     f->resident = fbq__resident(&f->layout, &f->gpu, &f->fused, f->problem.m_max);
+    f->paired = fbq__pairs(f);
 }
 
 /* Shall both kernels ask for one split between shared memory and L1? A multiprocessor has to run
@@ -251,6 +329,12 @@ static inline int fbq__one_split(const fbq__fixed *f)
 }
 
 /* ---- Arguments ---- */
+
+/* Polls, about a microsecond each, before a block that waits for others' partial sums makes them
+ * itself. */
+#ifndef FBQ__PATIENCE
+#define FBQ__PATIENCE 256
+#endif
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
 {
@@ -294,6 +378,13 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     launch->shared_bytes = (unsigned)(f->down.warps * FBQ_TILE * fbq__columns(call->m) * 4);
 }
 
+/* May fused start while the kernel before it runs? One that is compiled to stand behind down does
+ * not wait by itself, so only behind down. */
+static inline int fbq__overlaps(const fbq__fixed *f, const fbq_call *call)
+{
+    return call->down != NULL || fbq__branch(&f->layout, &f->fused) != 1;
+}
+
 static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
                                      fbq_fused_args *args, fbq__launch *launch)
 {
@@ -309,7 +400,9 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
     /* never read without ranks, but a base that arithmetic may be done on */
     args->blocks = (const char *)(call->up ? call->up : call->weights) + FBQ_HEADER_BYTES;
+    args->a_blocks = (const char *)(call->down ? call->down : call->weights) + FBQ_HEADER_BYTES;
     args->t = (const float *)call->scratch;
+    args->state = call->state;
     args->bias = call->bias;
     args->residual = call->residual;
     args->y = call->y;
@@ -329,15 +422,22 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
     args->y_f32 = f->problem.y_type == FBQ_F32;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
-    args->slices = f->down.slices;
+    args->slices = fbq__whole(l, pick) ? pick->slices : f->down.slices;
+    args->slice_chunks = (int)((l->chunks + args->slices - 1) / args->slices);
+    args->patience = FBQ__PATIENCE;
+    args->chained = call->chained != 0;
+    args->hold = fbq__one_split(f) ? fbq__whole(l, pick) ? 500 : 350 : 0; /* measured on an H200 */
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
     args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick);
+    args->piece_shift = fbq__piece_shift(l, pick, call->m);
+    args->up_shift = fbq__up_shift(l, &f->gpu, pick, call->m);
     args->results_stride = (int)shared.stride;
     args->results_turn = (int)shared.turn;
     args->smem_results = (int)shared.results;
     args->smem_sums = (int)shared.sums;
     args->smem_up = (int)shared.up;
     args->smem_t = (int)shared.t;
+    args->smem_pieces = (int)shared.pieces;
     args->smem_x = (int)shared.x;
     args->smem_barriers = (int)shared.barriers;
     args->smem_ring = (int)shared.rings;
@@ -346,8 +446,12 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     launch->threads = (unsigned)fbq__fused_warps(l, pick) * 32;
     launch->shared_bytes = (unsigned)shared.bytes;
     /* So much that no more blocks fit than asked for: launched behind down, whose blocks hold some
-     * multiprocessors longer than others, two would meet on one and leave another without. */
-    least = f->gpu.shared_sm / (pick->blocks_per_sm + 1) - 1024 + 128;
+     * multiprocessors longer than others, two would meet on one and leave another without. A fused
+     * that is the only launch shall have the next one's blocks beside it. */
+    least = f->gpu.shared_sm / ((fbq__branch(l, pick) != 1 && f->gpu.capability >= 90 ? 2 : 1) *
+                                    pick->blocks_per_sm +
+                                1) -
+            1024 + 128;
     if (launch->shared_bytes < least && least <= most)
         launch->shared_bytes = (unsigned)least;
 }
@@ -373,7 +477,14 @@ static inline fbq_status fbq__call_check(const fbq__fixed *f, const fbq_call *ca
         ((uintptr_t)call->x | (uintptr_t)call->bias) & 1 ||
         ((uintptr_t)call->y | (uintptr_t)call->residual) & (y_size - 1))
         return FBQ_ERR_ALIGNMENT;
-    if (call->down) {
+    if (call->down && fbq__whole(l, &f->fused)) {
+        if (!call->state)
+            return FBQ_ERR_NULL;
+        if ((uintptr_t)call->state & 15)
+            return FBQ_ERR_ALIGNMENT;
+        if (call->state_bytes < fbq__state_bytes(f, call->m))
+            return FBQ_ERR_BUFFER;
+    } else if (call->down) {
         if (!call->scratch)
             return FBQ_ERR_NULL;
         if ((uintptr_t)call->scratch & 15)

@@ -119,7 +119,7 @@ static void fbq__entry_name(fbq_kernel kernel, char *name, size_t bytes)
 
 static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text, size_t bytes)
 {
-    char name[32];
+    char name[32], bounds[48];
     const fbq_pick *pick = kernel == FBQ_KERNEL_DOWN ? &f->down : &f->fused;
     int columns = fbq__columns(f->problem.m_max);
     fbq__entry_name(kernel, name, sizeof name);
@@ -129,15 +129,18 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
                         "__grid_constant__ fbq_down_args args)\n"
                         "{\n    fbq::down<fbq::Down<%d, %d, %d>>(args);\n}\n",
                         pick->warps * 32, name, columns, pick->warps, pick->chunks);
+    bounds[0] = 0;
+    if (f->paired)
+        snprintf(bounds, sizeof bounds, "__launch_bounds__(%d, %d) ",
+                 32 * fbq__fused_warps(&f->layout, pick), 2 * pick->blocks_per_sm);
     return snprintf(
         text, bytes,
-        "extern \"C\" __global__ void %s(const "
+        "extern \"C\" __global__ void %s%s(const "
         "__grid_constant__ fbq_fused_args args)\n"
-        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %s, %d, %s, %d, %d, %d, %d>>(args);\n}\n",
-        name, f->problem.format.group, (int)f->problem.format.zero, columns,
-        f->layout.rank_tiles ? "true" : "false", (int)f->layout.chunks,
-        f->resident ? "true" : "false", pick->warps, (int)fbq__part_units(pick), pick->stages,
-        pick->tiles);
+        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %d, %d, %s, %d, %d, %d, %d>>(args);\n}\n",
+        bounds, name, f->problem.format.group, (int)f->problem.format.zero, columns,
+        fbq__branch(&f->layout, &f->fused), (int)f->layout.chunks, f->resident ? "true" : "false",
+        pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles);
 }
 
 /* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and

@@ -88,6 +88,14 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     return status;
 }
 
+static fbq_status fbq__served_rebuild(fbq_plan *plan, int index, int *fused_failed,
+                                      fbq_error *error)
+{
+    plan->context->driver.library_unload(plan->library[index]);
+    plan->library[index] = NULL;
+    return fbq__served_build(plan, index, fused_failed, error);
+}
+
 static fbq_status fbq__pick_take(const fbq_gpu *gpu, const fbq_problem *problem, fbq_kernel kernel,
                                  const fbq_pick *given, fbq_pick *pick, fbq_error *error)
 {
@@ -118,16 +126,19 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
     FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
     fbq__fix(f);
-    /* A compiler that is not the one the defaults were chosen with may want more registers. */
     status = fbq__served_build(plan, index, &fused_failed, &why);
+    if (fused_failed && f->paired) { /* it spills with so few registers */
+        f->paired = 0;
+        status = fbq__served_rebuild(plan, index, &fused_failed, &why);
+    }
+    /* A compiler that is not the one the defaults were chosen with may want more registers. */
     while (fused_failed && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
         fbq__choose(&f->layout, &f->gpu, f->problem.m_max, &f->fused);
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
-        plan->context->driver.library_unload(plan->library[index]);
-        plan->library[index] = NULL;
-        status = fbq__served_build(plan, index, &fused_failed, &why);
+        f->paired = 0;
+        status = fbq__served_rebuild(plan, index, &fused_failed, &why);
     }
     if (status != FBQ_OK && error)
         *error = why;
@@ -193,6 +204,18 @@ size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
     return most;
 }
 
+size_t fbq_plan_state_bytes(const fbq_plan *plan)
+{
+    size_t most = 0;
+    if (!plan)
+        return 0;
+    for (int64_t m = 1; m <= plan->m_max; m++) {
+        size_t bytes = fbq__state_bytes(&plan->served[fbq__class_of(m)].fixed, m);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
 {
     const fbq__fixed *f;
@@ -210,7 +233,9 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
 /* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for
  * that one's results itself. down reads nothing before it has waited (prefetches into L2 apart,
  * which cannot go stale), and only then lets fused start: so fused too finds everything before down
- * finished, and waits for t alone. fbq_linear says what that asks of other kernels. */
+ * finished, and waits for t alone. A fused that is the call's only launch does as down does, or in
+ * a chain reads weights and factors before it has waited. fbq_linear says what that asks of other
+ * kernels. */
 static fbq_status fbq__launch_kernel(const fbq__driver *d, CUkernel kernel,
                                      const fbq__launch *launch, void *args, int overlaps,
                                      CUstream stream)
@@ -252,14 +277,14 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
     d = &plan->context->driver;
     if (d->context_device(&current) != CUDA_SUCCESS || current != plan->context->device)
         return FBQ_ERR_WRONG_DEVICE;
-    if (call->down) {
+    if (call->down && !fbq__whole(&served->fixed.layout, &served->fixed.fused)) {
         fbq_down_args down;
         fbq__down_launch(&served->fixed, call, &down, &launch);
         FBQ__TRY(fbq__launch_kernel(d, served->down, &launch, &down, plan->overlaps, stream));
     }
     fbq__fused_launch(&served->fixed, call, &fused, &launch);
-    return fbq__launch_kernel(d, served->fused, &launch, &fused, call->down && plan->overlaps,
-                              stream);
+    return fbq__launch_kernel(d, served->fused, &launch, &fused,
+                              plan->overlaps && fbq__overlaps(&served->fixed, call), stream);
 }
 
 #endif /* FBQ_HOST_RUN_H */

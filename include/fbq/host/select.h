@@ -28,6 +28,10 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
                          "problem.m_max is %d; the kernels of this version take up to %d rows: "
                          "split x, or reconstruct the weights and multiply with a BLAS",
                          problem->m_max, FBQ__MAX_M);
+    if (problem->launches < 0 || problem->launches > 2)
+        return fbq__fail(error, FBQ_ERR_SIZE, 0,
+                         "problem.launches is %d; expected 1, 2, or 0 for the faster",
+                         problem->launches);
     if (problem->format.bits != 4)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "problem.format.bits is %d; it can be packed, but the kernels of this "
@@ -92,6 +96,7 @@ static fbq_status fbq__pick_fields_check(const fbq_pick *pick, fbq_error *error)
                          pick->chunks);
     FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 4, error));
     FBQ__TRY(fbq__pick_in_range("tiles", pick->tiles, 1, 8, error));
+    FBQ__TRY(fbq__pick_in_range("slices", pick->slices, 0, FBQ__MAX_SLICES, error));
     return fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error);
 }
 
@@ -108,6 +113,13 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     int threads = fbq__fused_warps(&l, pick) * 32 * pick->blocks_per_sm;
     int registers = fbq__fused_registers(gpu, pick, problem->m_max);
     int most_threads = gpu->registers_sm / registers;
+    if (fbq__whole(&l, pick) && l.rank_tiles * pick->slices > fbq__blocks(&l, gpu, pick))
+        return fbq__fail(
+            error, FBQ_ERR_PICK, 0,
+            "pick.slices is %d: with %lld tiles of 16 ranks that makes %lld shares of "
+            "the down-projection, for %lld blocks; lower it, or 0 for a launch of down",
+            pick->slices, (long long)l.rank_tiles, (long long)(l.rank_tiles * pick->slices),
+            (long long)fbq__blocks(&l, gpu, pick));
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "pick.warps x blocks_per_sm makes %d threads of about %d registers; a "
@@ -146,16 +158,33 @@ static void fbq__down_default(const fbq_layout *l, const fbq_gpu *gpu, int m_max
     p->blocks_per_sm = 1;
 }
 
+/* Slices of K for a fused that makes t itself: eight chunks each, where the blocks suffice for that
+ * and t's gathering stays cheap; 0 where they suffice for so few that down is faster, or with
+ * several rows of x, where it is (measured; docs/kernels.md). */
+static int fbq__fused_slices(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
+                             const fbq_pick *p)
+{
+    const int64_t wanted = fbq__ceil(l->chunks, 8), most = wanted < 16 ? wanted : 16;
+    int64_t shares;
+    if (l->rank_tiles == 0 || problem->launches == 2 ||
+        (problem->launches == 0 && problem->m_max > 1))
+        return 0;
+    shares = fbq__blocks(l, gpu, p) / l->rank_tiles;
+    if (problem->launches == 0 && 2 * shares < most)
+        return 0;
+    return (int)(shares < most ? shares : most);
+}
+
 /* One block of 16 warps and a ring of two stages: on an H200 the best of those measured, or within
  * 3 % of it, at every size with one row of x (docs/kernels.md). Narrow layers have fewer warps a
  * block, and more blocks; fewer warps also where shared memory does not suffice. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
-    p->slices = 1;
     p->warps = fbq__power_of_two_from(fbq__units(l), 16);
     p->blocks_per_sm = 16 / p->warps;
     for (;;) {
+        p->slices = fbq__fused_slices(problem, l, gpu, p);
         fbq__choose(l, gpu, problem->m_max, p);
         if (fbq_pick_check(problem, gpu, p, NULL) == FBQ_OK)
             return;
@@ -182,6 +211,11 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
         fbq__down_default(&l, gpu, problem->m_max, &p);
     else
         fbq__fused_default(problem, &l, gpu, &p);
+    if (kernel == FBQ_KERNEL_FUSED && problem->launches == 1 && l.rank_tiles && p.slices == 0)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.launches is 1, but the layer has %lld tiles of 16 ranks and only "
+                         "%lld blocks to share the down-projection: take 2 launches",
+                         (long long)l.rank_tiles, (long long)fbq__blocks(&l, gpu, &p));
     if (kernel == FBQ_KERNEL_FUSED && fbq_pick_check(problem, gpu, &p, NULL) == FBQ_ERR_PICK)
         return fbq__fail(
             error, FBQ_ERR_UNSUPPORTED, 0,

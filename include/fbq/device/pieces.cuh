@@ -1,0 +1,211 @@
+// fbq/device/pieces.cuh: a sub-branch warp's ring in shared memory, through which blocks of A,
+// where the kernel makes t itself, and then blocks of B travel, in the order in which the warp uses
+// them.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FBQ_DEVICE_PIECES_CUH
+#define FBQ_DEVICE_PIECES_CUH
+
+#include "ring.cuh"
+
+namespace fbq
+{
+inline namespace FBQ_NAMESPACE
+{
+
+// A piece: a chunk of A (16 ranks of 64 k), or as many bytes of B: up to four blocks of 16 rows of
+// 16 ranks each. Where the kernel does not make t, and x leaves little room, a piece is one block.
+constexpr int piece_bytes = 2048;
+constexpr int piece_most = piece_bytes / block_bytes;
+constexpr int piece_stages = 2;
+
+// A block's share of the down-projection: 16 ranks of one slice of K. The first rank_tiles x slices
+// blocks have one, and each sub-branch warp every fourth chunk of it.
+struct DownShare {
+    int rank_tile, slice, begin, end; // chunks
+};
+
+FBQ_DEVICE int down_shares(const fbq_fused_args &args)
+{
+    return args.rank_tiles * args.slices;
+}
+
+FBQ_DEVICE DownShare down_share_of(const fbq_fused_args &args, int index)
+{
+    DownShare s;
+    s.slice = index / args.rank_tiles;
+    s.rank_tile = index - s.slice * args.rank_tiles;
+    s.begin = s.slice * args.slice_chunks;
+    s.end = min_int(s.begin + args.slice_chunks, args.chunks);
+    return s;
+}
+
+// A warp's walk over blocks of B, round by round. A round has round_tiles x 2^up_shift items, a
+// warp every fourth of them; an item has every 2^up_shift-th piece of its tile.
+struct Up {
+    int first; // tile of the round
+    int item;  // of the round
+    int step;  // of the tile: 16 ranks
+};
+
+FBQ_DEVICE int up_tile(const fbq_fused_args &args, const Up &u)
+{
+    return u.first + (u.item >> args.up_shift) * grid_blocks_x();
+}
+
+FBQ_DEVICE int up_first_step(const fbq_fused_args &args, int item)
+{
+    return (item & ((1 << args.up_shift) - 1)) << args.piece_shift;
+}
+
+// Items of a round.
+FBQ_DEVICE int up_items(const fbq_fused_args &args)
+{
+    return args.round_tiles << args.up_shift;
+}
+
+FBQ_DEVICE Up up_begin(const fbq_fused_args &args, int warp)
+{
+    Up u;
+    u.first = warp < up_items(args) ? block_index_x() : args.tiles;
+    u.item = warp;
+    u.step = up_first_step(args, warp);
+    return u;
+}
+
+FBQ_DEVICE void up_advance(const fbq_fused_args &args, Up &u, int warp)
+{
+    u.step += 1 << args.piece_shift << args.up_shift;
+    if (u.step < args.rank_tiles)
+        return;
+    u.item += branch_warps;
+    if (u.item >= up_items(args)) {
+        u.item = warp;
+        u.first += args.round_tiles * grid_blocks_x();
+    }
+    u.step = up_first_step(args, u.item);
+}
+
+// The piece that is to be fetched next.
+struct PieceAhead {
+    const u8 *a; // chunk of A,
+    int a_left;  // of so many more
+    Up up;       // of B
+};
+
+struct PieceRing {
+    saddr stages, barriers;
+    int stride; // from a stage to the next
+};
+
+// Have the piece ahead fetched into stage s. The warp has met since it last read the stage.
+template <class C>
+FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, int s,
+                            PieceAhead &ahead, int warp, int lane)
+{
+    const saddr to = ring.stages + (u32)(s * ring.stride), barrier = ring.barriers + (u32)(s * 8);
+    const u8 *from = nullptr;
+    int bytes = 0;
+    if (C::whole && ahead.a_left > 0) {
+        from = ahead.a;
+        bytes = piece_bytes;
+        ahead.a += branch_warps * piece_bytes;
+        ahead.a_left--;
+    } else if (up_tile(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
+        const Up &u = ahead.up;
+        from = (const u8 *)args.blocks +
+               ((i64)up_tile(args, u) * args.rank_tiles + u.step) * block_bytes;
+        bytes = min_int(args.rank_tiles - u.step, 1 << args.piece_shift) * block_bytes;
+        up_advance(args, ahead.up, warp);
+    }
+    if (bytes > 0 && (!FBQ_BULK_COPIES || one_lane(lane))) {
+        if (FBQ_BULK_COPIES)
+            barrier_expect(barrier, (u32)bytes);
+        fetch_bytes(to, from, bytes, barrier, lane);
+    }
+    if (!FBQ_BULK_COPIES)
+        copy_async_commit();
+}
+
+// The warp's ring.
+template <class C>
+FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceAhead &ahead,
+                                  int warp, int lane)
+{
+    PieceRing r;
+    r.stride = C::whole ? piece_bytes : block_bytes << args.piece_shift;
+    r.stages = area + (u32)(args.smem_pieces + warp * piece_stages * r.stride);
+    r.barriers = area + (u32)(args.smem_barriers + C::warps * (C::stages + 1) * 8 + 16 +
+                              warp * piece_stages * 8);
+    if (FBQ_BULK_COPIES) {
+        if (one_lane(lane)) {
+            FBQ_UNROLL
+            for (int s = 0; s < piece_stages; s++)
+                barrier_init(r.barriers + (u32)(s * 8), 1);
+            barriers_ready();
+        }
+        sync_warp();
+    }
+    ahead.up = up_begin(args, warp);
+    ahead.a_left = 0;
+    if (C::whole && block_index_x() < down_shares(args)) {
+        const DownShare share = down_share_of(args, block_index_x());
+        ahead.a = (const u8 *)args.a_blocks +
+                  ((i64)share.rank_tile * args.chunks + share.begin + warp) * piece_bytes;
+        ahead.a_left = ceil_div(share.end - share.begin - warp, branch_warps);
+    }
+    return r;
+}
+
+// Have the first pieces fetched.
+template <class C>
+FBQ_DEVICE void pieces_fetch(const fbq_fused_args &args, const PieceRing &ring, PieceAhead &ahead,
+                             int warp, int lane)
+{
+    FBQ_NO_UNROLL
+    for (int s = 0; s < piece_stages; s++)
+        fetch_piece<C>(args, ring, s, ahead, warp, lane);
+}
+
+// Have the warp's chunks of A brought into L2.
+FBQ_DEVICE void prefetch_a(const PieceAhead &ahead, int lane)
+{
+    FBQ_NO_UNROLL
+    for (int i = 0; i < ahead.a_left; i++)
+        prefetch_l2(ahead.a + i * branch_warps * piece_bytes, piece_bytes, lane);
+}
+
+// Wait for the piece that is next; where it is.
+template <class C>
+FBQ_DEVICE saddr piece_wait(const PieceRing &ring, const Cursor &at)
+{
+    if (FBQ_BULK_COPIES) {
+        barrier_wait(ring.barriers + (u32)(at.stage * 8), at.parity);
+    } else {
+        copy_async_wait_left<piece_stages - 1>();
+        sync_warp();
+    }
+    return ring.stages + (u32)(at.stage * ring.stride);
+}
+
+FBQ_DEVICE void piece_advance(Cursor &at)
+{
+    at.stage = next_of(piece_stages, at.stage);
+    if (at.stage == 0)
+        at.parity ^= 1;
+}
+
+// Done with it: the piece ahead takes its place.
+template <class C>
+FBQ_DEVICE void piece_next(const fbq_fused_args &args, const PieceRing &ring, Cursor &at,
+                           PieceAhead &ahead, int warp, int lane)
+{
+    sync_warp(); // all lanes have read the piece
+    fetch_piece<C>(args, ring, at.stage, ahead, warp, lane);
+    piece_advance(at);
+}
+
+} // namespace FBQ_NAMESPACE
+} // namespace fbq
+
+#endif
