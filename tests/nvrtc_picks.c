@@ -3,6 +3,9 @@
  *
  *     nvrtc_picks               the reader of cubins itself; PTX; what a GPU is not needed for
  *     nvrtc_picks CAPABILITY    all default picks of that GPU; prints what they take
+ *     nvrtc_picks --keep FOLDER [CAPABILITY]
+ *                               tests nothing: writes the cubins that scripts/instructions counts
+ *                               for docs/kernels.md, of that GPU or of all
  *
  * Exits with 77 where there is no NVRTC.
  *
@@ -45,7 +48,7 @@ static double seconds(void)
 static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, int m_max)
 {
     fbq_problem p = {
-        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(4096, k, r), FBQ_F16, FBQ_F16, m_max};
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(4096, k, r), FBQ_F16, FBQ_F16, m_max, 0};
     return p;
 }
 
@@ -53,7 +56,7 @@ static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, in
 
 /* What was compiled, so that a kernel is compiled once, however many problems ask for it. */
 typedef struct compiled {
-    int kernel, group, zero, branch, columns, warps, chunks, stages, tiles;
+    int kernel, group, zero, branch, columns, warps, chunks, stages, tiles, paired;
     int k_chunks, resident; /* fused has K compiled in, and whether x stays in shared memory */
 } compiled;
 
@@ -89,7 +92,7 @@ static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
 {
     const int fused = pick->kernel == FBQ_KERNEL_FUSED;
     compiled what = {
-        (int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps, pick->chunks, 0, 0, 0, 0};
+        (int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps, pick->chunks, 0, 0, 0, 0, 0};
     fbq__fixed f;
     memset(&f, 0, sizeof f);
     if (!fused)
@@ -101,7 +104,8 @@ static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
     fbq__fix(&f);
     what.group = p->format.group;
     what.zero = (int)p->format.zero;
-    what.branch = p->shape.segment[0].r > 0;
+    what.branch = fbq__branch(&f.layout, pick);
+    what.paired = f.paired;
     what.stages = pick->stages;
     what.tiles = pick->tiles;
     what.k_chunks = (int)f.layout.chunks;
@@ -185,14 +189,15 @@ static void take_others(void)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const fbq_problem p =
             problem_of(others[i].group, (fbq_zero)others[i].zero, others[i].k, 128, others[i].m);
-        const fbq_pick pick = {FBQ_KERNEL_FUSED, others[i].warps, others[i].chunks, 1, 1,
-                               others[i].stages, others[i].tiles};
+        /* every third makes t itself */
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, others[i].warps,  others[i].chunks, 1,
+                               i % 3 == 0,       others[i].stages, others[i].tiles};
         if (fbq_pick_check(&p, gpu, &pick, NULL) != FBQ_OK)
             continue;
         take(&p, FBQ_KERNEL_FUSED, &pick);
         taken++;
     }
-    assert_true(taken >= 6);
+    assert_true(taken >= 4);
 }
 
 static void test_defaults(void **state)
@@ -218,6 +223,8 @@ static void test_defaults(void **state)
             fbq_problem p = problem_of(128, FBQ_ZERO_F16, ks[k], 128, m);
             take(&p, FBQ_KERNEL_FUSED, NULL);
             take(&p, FBQ_KERNEL_DOWN, NULL);
+            p.launches = m == 1 ? 2 : 1; /* what is not the default */
+            take(&p, FBQ_KERNEL_FUSED, NULL);
         }
     /* longer layers take more tiles at a time */
     for (int g = 0; g < 5; g++)
@@ -343,6 +350,40 @@ static void test_ptx(void **state)
         }
 }
 
+/* ---- Cubins to look at ---- */
+
+/* Write the default fused kernels of a 4096 x 4096 layer: group 128, fp16 zero points, rank 128. */
+static int keep(const char *folder)
+{
+    for (int m = 1; m <= 8; m += 7) {
+        const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 128, m);
+        fbq_pick pick;
+        fbq_error error;
+        void *image;
+        size_t bytes, written = 0;
+        char path[4096], text[128];
+        FILE *file;
+        if (fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, &error) != FBQ_OK ||
+            fbq_compile(&p, gpu, &pick, 0, NULL, &image, &bytes, &error) != FBQ_OK) {
+            fprintf(stderr, "nvrtc_picks: %s\n", error.detail);
+            return 1;
+        }
+        snprintf(path, sizeof path, "%s/sm_%d_m%d.cubin", folder, gpu->capability, m);
+        file = fopen(path, "wb");
+        if (file)
+            written = fwrite(image, 1, bytes, file);
+        fbq_free(image);
+        /* a full disk shows only when the file is closed */
+        if (!file || fclose(file) || written != bytes) {
+            fprintf(stderr, "nvrtc_picks: %s cannot be written\n", path);
+            return 1;
+        }
+        fbq_pick_print(&pick, text, sizeof text);
+        printf("%s: %s\n", path, text);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest of_gpu[] = {cmocka_unit_test(test_defaults)};
@@ -350,28 +391,37 @@ int main(int argc, char **argv)
                                          cmocka_unit_test(test_ptx)};
     fbq__nvrtc nvrtc;
     fbq_error error;
-    if (argc > 2) {
-        fprintf(stderr, "usage: nvrtc_picks [CAPABILITY]\n");
+    const char *folder = NULL, *capability;
+    if (argc > 2 && !strcmp(argv[1], "--keep")) {
+        folder = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
+        fprintf(stderr, "usage: nvrtc_picks [--keep FOLDER] [CAPABILITY]\n");
         return 2;
     }
+    capability = argc == 2 ? argv[1] : NULL;
     if (fbq__nvrtc_open(NULL, &nvrtc, &error) != FBQ_OK) {
         fprintf(stderr, "skipped: %s\n", error.detail);
         return error.status == FBQ_ERR_NO_NVRTC ? SKIPPED : 1;
     }
-    if (argc == 1) {
+    if (!capability && !folder) {
         int failed = cmocka_run_group_tests(of_none, NULL, NULL);
         fbq__nvrtc_close(&nvrtc);
         return failed;
     }
-    for (int i = 0; i < NOMINAL_GPUS; i++)
-        if (nominal_gpus[i].capability == atoi(argv[1]))
+    /* the library is kept open meanwhile, so that each compilation need not load it again */
+    int failed = 0;
+    for (int i = 0; i < NOMINAL_GPUS && !failed; i++)
+        if (!capability || nominal_gpus[i].capability == atoi(capability)) {
             gpu = &nominal_gpus[i];
+            failed = folder ? keep(folder) : cmocka_run_group_tests(of_gpu, NULL, NULL);
+        }
     if (!gpu) {
-        fprintf(stderr, "nvrtc_picks: no GPU of capability %s is known\n", argv[1]);
-        return 2;
+        fprintf(stderr, "nvrtc_picks: no GPU of capability %s is known\n", capability);
+        failed = 2;
     }
-    /* kept open meanwhile, so that each compilation need not load the library again */
-    int failed = cmocka_run_group_tests(of_gpu, NULL, NULL);
     fbq__nvrtc_close(&nvrtc);
     return failed;
 }
