@@ -1,7 +1,7 @@
 # Thin: each target sets up what it needs, then asks CMake. `make help` lists them.
 # SPDX-License-Identifier: Apache-2.0
 .DEFAULT_GOAL := help
-.PHONY: help setup configure build demo test test-asan test-pip-cuda bench format check-format clean distclean
+.PHONY: help setup configure build demo test test-asan test-pip-cuda bench plot format check-format clean distclean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make test-pip-cuda  the same with the CUDA toolkit that setup fetches, the own one hidden'
 	@echo 'make bench          measure on the GPU; without one, list what would be measured'
+	@echo 'make plot           draw a result of fbq-bench as build/plot.svg'
 	@echo 'make setup          install what is missing (the others do this by themselves)'
 	@echo 'make format         clang-format all of our files; make check-format only looks'
 	@echo 'make clean          remove what was built; make distclean also removes a fetched toolkit'
@@ -51,6 +52,13 @@ bench:
 	$(MAKE) configure PRESET=release
 	cmake --build --preset release -j $(JOBS) --target fbq-bench
 	build/release/bench/fbq-bench $(ARGS)
+
+# RESULT names another file, PLOT the picture; ARGS go to bench/plot.py, such as ARGS=--m=8.
+RESULT ?= $(lastword $(sort $(wildcard bench/results/*.json)))
+PLOT ?= build/plot.svg
+plot:
+	@python=$$(scripts/setup_plot.sh) && "$$python" bench/plot.py $(ARGS) $(RESULT) $(PLOT) && \
+	    echo $(PLOT)
 
 format:
 	clang-format -i $(FORMATTED)
