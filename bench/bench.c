@@ -12,9 +12,11 @@ static void plans_close(bench *b)
     if (!b->g.lost) {
         fbq_plan_free(b->int4);
         fbq_plan_free(b->fbq2);
+        fbq_plan_free(b->fbq1);
     }
-    b->int4 = b->fbq2 = NULL;
+    b->int4 = b->fbq2 = b->fbq1 = NULL;
     gpu_free(&b->g, &b->scratch);
+    gpu_free(&b->g, &b->state);
 }
 
 static void shape_close(bench *b)
@@ -53,8 +55,8 @@ void bench_close(bench *b)
     }
 }
 
-static int plan_need(bench *b, int64_t rank, const fbq_pick *down, const fbq_pick *fused,
-                     fbq_plan **plan, fail *f)
+static int plan_need(bench *b, int64_t rank, int launches, const fbq_pick *down,
+                     const fbq_pick *fused, fbq_plan **plan, fail *f)
 {
     fbq_problem problem;
     fbq_error error;
@@ -68,6 +70,7 @@ static int plan_need(bench *b, int64_t rank, const fbq_pick *down, const fbq_pic
     problem.x_type = FBQ_F16;
     problem.y_type = FBQ_F16;
     problem.m_max = b->l.m_max;
+    problem.launches = launches;
     if (fbq_prepare(b->fbq, &problem, down, fused, plan, &error) != FBQ_OK) {
         *plan = NULL;
         return failf(f, "fbq_prepare: %s", error.detail);
@@ -82,16 +85,34 @@ int bench_need_int4(bench *b, fail *f)
     const fbq_pick *fused = o->has_int4_pick                ? &o->int4_pick
                             : o->has_pick[FBQ_KERNEL_FUSED] ? &o->pick[FBQ_KERNEL_FUSED]
                                                             : NULL;
-    return plan_need(b, 0, NULL, fused, &b->int4, f);
+    return plan_need(b, 0, 0, NULL, fused, &b->int4, f);
+}
+
+/* The fused pick that was given, if it is one for so many launches. */
+static const fbq_pick *given_fused(const options *o, int launches)
+{
+    const fbq_pick *pick = &o->pick[FBQ_KERNEL_FUSED];
+    return o->has_pick[FBQ_KERNEL_FUSED] && (pick->slices > 0) == (launches == 1) ? pick : NULL;
 }
 
 int bench_need_fbq2(bench *b, fail *f)
 {
     const options *o = &b->o;
-    TRY(plan_need(b, o->rank, o->has_pick[FBQ_KERNEL_DOWN] ? &o->pick[FBQ_KERNEL_DOWN] : NULL,
-                  o->has_pick[FBQ_KERNEL_FUSED] ? &o->pick[FBQ_KERNEL_FUSED] : NULL, &b->fbq2, f));
+    TRY(plan_need(b, o->rank, 2, o->has_pick[FBQ_KERNEL_DOWN] ? &o->pick[FBQ_KERNEL_DOWN] : NULL,
+                  given_fused(o, 2), &b->fbq2, f));
     b->scratch_bytes = fbq_plan_scratch_bytes(b->fbq2);
     if (!b->scratch && b->scratch_bytes)
         TRY(gpu_alloc(&b->g, &b->scratch, b->scratch_bytes, "scratch", f));
+    return 0;
+}
+
+int bench_need_fbq1(bench *b, fail *f)
+{
+    TRY(plan_need(b, b->o.rank, 1, NULL, given_fused(&b->o, 1), &b->fbq1, f));
+    b->state_bytes = fbq_plan_state_bytes(b->fbq1);
+    if (!b->state && b->state_bytes) {
+        TRY(gpu_alloc(&b->g, &b->state, b->state_bytes, "state", f));
+        CUDA(f, cudaMemsetAsync(b->state, 0, b->state_bytes, b->g.stream));
+    }
     return 0;
 }

@@ -20,7 +20,8 @@ typedef enum variant {
     VARIANT_INT4_SUB_LT,  /* int4, then A and B through cuBLASLt */
     VARIANT_INT4_SUB_OWN, /* int4, then A and B through small kernels of our own */
     VARIANT_INT4_SUB4,    /* the paper's four kernels: dequantise, multiply, A, B */
-    VARIANT_FBQ2,         /* fbq_linear: down + fused */
+    VARIANT_FBQ2,         /* fbq_linear in two launches: down, fused */
+    VARIANT_FBQ1,         /* fbq_linear in one launch */
     VARIANTS
 } variant;
 
@@ -62,9 +63,9 @@ typedef struct bench {
     /* what is in hand */
     int shape, m; /* indices, -1: none */
     layers l;
-    fbq_plan *int4, *fbq2; /* for this shape and up to the most rows; NULL until needed */
-    void *scratch;
-    size_t scratch_bytes;
+    fbq_plan *int4, *fbq2, *fbq1; /* for this shape and up to the most rows; NULL until needed */
+    void *scratch, *state;
+    size_t scratch_bytes, state_bytes;
     float *t32;   /* partial sums of t of the own down kernel */
     uint8_t *t16; /* t of the GEMMs */
     uint8_t *deq; /* dequantised weights */
@@ -85,6 +86,7 @@ void bench_close(bench *b);
 /* Plans of the shape in hand, made when first asked for. */
 int bench_need_int4(bench *b, fail *f);
 int bench_need_fbq2(bench *b, fail *f);
+int bench_need_fbq1(bench *b, fail *f);
 
 /* Choose, check and make ready. prepared_close also after a failure. */
 int prepared_open(prepared *p, bench *b, variant v, fail *f);

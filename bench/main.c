@@ -186,6 +186,7 @@ static int machine_open(bench *b, fail *f)
     memset(&options, 0, sizeof options);
     memset(&error, 0, sizeof error);
     options.device = b->o.device;
+    options.ptx = b->o.ptx;
     if (fbq_open(&options, &b->fbq, &error) != FBQ_OK)
         return failf(f, "%s", error.detail);
     b->has_blas = !blas_open(&b->blas, &b->g, &why);
@@ -200,7 +201,7 @@ int main(int argc, char **argv)
     static bench b;
     static measure s;
     fail f;
-    char *command = joined(argc, argv);
+    char ptx[32], *command = joined(argc, argv);
     setvbuf(stderr, NULL, _IOLBF, 1024);
     if (options_take(&b.o, &argc, argv, &f))
         return usage(&f);
@@ -224,6 +225,9 @@ int main(int argc, char **argv)
     shim_context("fbq", FBQ_VERSION_STRING);
     shim_context("command", command);
     shim_context("weights", options_temperature(&b.o));
+    shim_context("launches", options_chain(&b.o));
+    snprintf(ptx, sizeof ptx, b.o.ptx ? "compute_%d" : "the GPU's own", b.o.ptx);
+    shim_context("compiled_for", ptx);
     if (has_gpu)
         context_fill(&b);
     s.b = &b;

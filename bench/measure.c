@@ -60,7 +60,8 @@ static void count(shim_report *report, const char *name, double value)
     report->counter[report->counters++].value = value;
 }
 
-/* Extra time over int4, and how much of the fastest conventional branch's extra fbq2 removes. What
+/* Extra time over int4, and how much of the fastest conventional branch's extra fbq2 or fbq1
+ * removes. What
  * cannot be measured is left out, and said on stderr. */
 static void count_extra(measure *s, double us, shim_report *report)
 {
@@ -75,7 +76,7 @@ static void count_extra(measure *s, double us, shim_report *report)
         return;
     }
     count(report, "extra_us", us - int4->median);
-    if (s->p.what != VARIANT_FBQ2)
+    if (s->p.what != VARIANT_FBQ2 && s->p.what != VARIANT_FBQ1)
         return;
     for (int i = 0; i < 3 && !b->g.lost; i++) {
         variant v = conventional[i];

@@ -32,29 +32,39 @@ void options_help(void)
            "  --preset=NAME     shapes of a model; repeat for more (default: table)\n");
     for (int i = 0; i < PRESETS; i++)
         printf("                      %-12s %s\n", presets[i].name, presets[i].shapes);
-    printf("  --shape=NxK,...   shapes of your own; repeat for more\n"
-           "  --m=1,4,8         rows of x (1 .. 8; default 1)\n"
-           "  --rank=128        rank of the sub-branch (0: none)\n"
-           "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"
-           "  --zero=f16        zero points: f16, code or none\n"
-           "  --hot             weights stay in the L2 cache (default: cold, by rotation)\n"
-           "  --pick=TEXT       \"fused warps=16 ...\" or \"down warps=8 ...\" in place of the\n"
-           "                    default picks; once for each kernel\n"
-           "  --pick-int4=TEXT  \"fused ...\" for the layer without its sub-branch alone\n"
-           "  --replays=25      graph replays a figure is the median of (3 .. %d)\n"
-           "  --timeout=60      seconds a benchmark may take; 0: no limit\n"
-           "  --device=0        which GPU\n"
-           "  --require-gpu     fail where there is no GPU, instead of listing\n\n"
-           "Google Benchmark's own options work as ever, among them\n"
-           "  --benchmark_filter=REGEX  --benchmark_list_tests=true\n"
-           "  --benchmark_out=FILE      (JSON)   --benchmark_repetitions=N\n\n"
-           "Exit status: 0 all was measured, or listed; 1 a benchmark failed; 2 wrong usage.\n",
-           MAX_REPLAYS);
+    printf(
+        "  --shape=NxK,...   shapes of your own; repeat for more\n"
+        "  --m=1,4,8         rows of x (1 .. 8; default 1)\n"
+        "  --rank=128        rank of the sub-branch (0: none)\n"
+        "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"
+        "  --zero=f16        zero points: f16, code or none\n"
+        "  --hot             weights stay in the L2 cache (default: cold, by rotation)\n"
+        "  --alone           fbq's launches make no promise about the kernel before "
+        "(fbq_call.chained\n"
+        "                    is 0; default: they are chained, as the layers of a model are)\n"
+        "  --ptx=80          compile fbq's kernels for this virtual architecture, 80 .. the GPU's\n"
+        "  --pick=TEXT       \"fused warps=16 ...\" or \"down warps=8 ...\" in place of the\n"
+        "                    default picks; once for each kernel (fused with slices: fbq1's)\n"
+        "  --pick-int4=TEXT  \"fused ...\" for the layer without its sub-branch alone\n"
+        "  --replays=25      graph replays a figure is the median of (3 .. %d)\n"
+        "  --timeout=60      seconds a benchmark may take; 0: no limit\n"
+        "  --device=0        which GPU\n"
+        "  --require-gpu     fail where there is no GPU, instead of listing\n\n"
+        "Google Benchmark's own options work as ever, among them\n"
+        "  --benchmark_filter=REGEX  --benchmark_list_tests=true\n"
+        "  --benchmark_out=FILE      (JSON)   --benchmark_repetitions=N\n\n"
+        "Exit status: 0 all was measured, or listed; 1 a benchmark failed; 2 wrong usage.\n",
+        MAX_REPLAYS);
 }
 
 const char *options_temperature(const options *o)
 {
     return o->hot ? "hot" : "cold";
+}
+
+const char *options_chain(const options *o)
+{
+    return o->alone ? "alone" : "chained";
 }
 
 void options_format_name(const options *o, char *text, size_t bytes)
@@ -163,6 +173,8 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
         return number_take(v, a, 3, MAX_REPLAYS, &o->replays, f);
     if ((v = value_of(a, "--device")))
         return number_take(v, a, 0, 1024, &o->device, f);
+    if ((v = value_of(a, "--ptx")))
+        return number_take(v, a, 80, 999, &o->ptx, f);
     if ((v = value_of(a, "--timeout"))) {
         char *end;
         o->timeout = strtod(v, &end);
@@ -200,6 +212,8 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
     }
     if (!strcmp(a, "--hot"))
         o->hot = 1;
+    else if (!strcmp(a, "--alone"))
+        o->alone = 1;
     else if (!strcmp(a, "--require-gpu"))
         o->require_gpu = 1;
     else if (!strcmp(a, "--help") || !strcmp(a, "-h"))

@@ -19,7 +19,7 @@ typedef struct options {
     int m[MAX_M], ms;
     int rank, group; /* group 0: whole row */
     fbq_zero zero;
-    int hot, replays, device, require_gpu, help;
+    int hot, alone, replays, device, ptx, require_gpu, help;
     double timeout;             /* seconds a benchmark */
     int has_pick[FBQ_KERNELS];  /* by --pick, in place of the default */
     fbq_pick pick[FBQ_KERNELS]; /* */
@@ -35,6 +35,9 @@ void options_help(void);
 
 /* "cold" or "hot". */
 const char *options_temperature(const options *o);
+
+/* "chained" or "alone": do fbq's launches promise that the one before writes no weights? */
+const char *options_chain(const options *o);
 
 /* "g128" or "grow", and the format: "W4", or "W4-zcode", "W4-znone" where zero points are not fp16.
  */

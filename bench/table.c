@@ -7,9 +7,9 @@
 
 #include "results.h"
 
-static const char *const columns[] = {"read",         "read_pdl",  "fp16",
-                                      "int4",         "int4_sub",  "int4_sub_lt",
-                                      "int4_sub_own", "int4_sub4", "fbq2"};
+static const char *const columns[] = {"read",     "read_pdl",    "fp16",         "int4",
+                                      "int4_sub", "int4_sub_lt", "int4_sub_own", "int4_sub4",
+                                      "fbq2",     "fbq1"};
 #define COLUMNS ((int)(sizeof columns / sizeof columns[0]))
 
 static int same_group(const entry *a, const entry *b)
@@ -39,13 +39,16 @@ static void row(const results *r, const entry *first)
     printf("| %s |", first->shape);
     for (int i = 0; i < COLUMNS; i++)
         cell(e[i] && !e[i]->failed ? e[i]->us : NAN, MICROSECONDS);
-    const entry *int4 = e[3], *fbq2 = e[COLUMNS - 1];
+    const entry *int4 = e[3];
     cell(int4 && !int4->failed ? int4->xread_pdl : NAN, TIMES);
-    cell(fbq2 && !fbq2->failed ? fbq2->xread_pdl : NAN, TIMES);
-    cell(fbq2 && !fbq2->failed ? fbq2->conventional_us - (fbq2->us - fbq2->extra_us) : NAN,
-         MICROSECONDS);
-    cell(fbq2 && !fbq2->failed ? fbq2->extra_us : NAN, MICROSECONDS);
-    cell(fbq2 && !fbq2->failed ? fbq2->removed : NAN, PERCENT);
+    for (int i = COLUMNS - 2; i < COLUMNS; i++) {
+        const entry *fbq = e[i] && !e[i]->failed ? e[i] : NULL;
+        if (i == COLUMNS - 2)
+            cell(fbq ? fbq->conventional_us - (fbq->us - fbq->extra_us) : NAN, MICROSECONDS);
+        cell(fbq ? fbq->xread_pdl : NAN, TIMES);
+        cell(fbq ? fbq->extra_us : NAN, MICROSECONDS);
+        cell(fbq ? fbq->removed : NAN, PERCENT);
+    }
     putchar('\n');
 }
 
@@ -56,8 +59,10 @@ static void group(const results *r, size_t first)
     printf("\n### %s, M = %d, weights %s (µs a layer)\n\n| N × K |", g->format, g->m, g->weights);
     for (int i = 0; i < COLUMNS; i++)
         printf(" %s |", columns[i]);
-    printf(" int4 / floor | fbq2 / floor | extra, conventional | extra, fbq2 | removed |\n|---|");
-    for (int i = 0; i < COLUMNS + 5; i++)
+    printf(" int4 / floor | extra, conventional | fbq2 / floor | extra | removed | fbq1 / floor | "
+           "extra "
+           "| removed |\n|---|");
+    for (int i = 0; i < COLUMNS + 8; i++)
         printf("---|");
     putchar('\n');
     for (size_t i = first; i < r->count; i++) {

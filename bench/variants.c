@@ -23,6 +23,7 @@ static const struct {
     [VARIANT_INT4_SUB_OWN] = {"int4_sub_own", 1, 0, TRUTH_BRANCH},
     [VARIANT_INT4_SUB4] = {"int4_sub4", 1, 1, TRUTH_BRANCH},
     [VARIANT_FBQ2] = {"fbq2", 1, 0, TRUTH_BRANCH},
+    [VARIANT_FBQ1] = {"fbq1", 1, 0, TRUTH_BRANCH},
 };
 
 const char *variant_name(variant v)
@@ -61,7 +62,10 @@ static int fbq_enqueue(bench *b, const fbq_plan *plan, int branch, int layer, cu
         call.up = l->up + i * l->up_stride;
         call.scratch = b->scratch;
         call.scratch_bytes = b->scratch_bytes;
+        call.state = b->state;
+        call.state_bytes = b->state_bytes;
     }
+    call.chained = !b->o.alone; /* nobody writes weights once the graph is recorded */
     fbq_status status = fbq_linear(plan, &call, stream);
     return status == FBQ_OK ? 0 : failf(f, "fbq_linear: %s", fbq_status_string(status));
 }
@@ -82,6 +86,8 @@ int variant_enqueue(void *user, int layer, cudaStream_t stream, fail *f)
         return int4_enqueue(p->b, layer, stream, f);
     case VARIANT_FBQ2:
         return fbq_enqueue(p->b, p->b->fbq2, 1, layer, stream, f);
+    case VARIANT_FBQ1:
+        return fbq_enqueue(p->b, p->b->fbq1, 1, layer, stream, f);
     default:
         return conventional_enqueue(p, layer, stream, f);
     }
@@ -176,6 +182,15 @@ static int fbq2_open(prepared *p, fail *f)
     return run_checked(p, f);
 }
 
+static int fbq1_open(prepared *p, fail *f)
+{
+    fbq_pick pick;
+    TRY(bench_need_fbq1(p->b, f));
+    if (fbq_plan_pick(p->b->fbq1, FBQ_KERNEL_FUSED, p->b->o.m[p->b->m], &pick) == FBQ_OK)
+        fbq_pick_print(&pick, p->label, sizeof p->label);
+    return run_checked(p, f);
+}
+
 int prepared_open(prepared *p, bench *b, variant v, fail *f)
 {
     memset(p, 0, sizeof *p);
@@ -195,6 +210,8 @@ int prepared_open(prepared *p, bench *b, variant v, fail *f)
         return int4_open(p, f);
     case VARIANT_FBQ2:
         return fbq2_open(p, f);
+    case VARIANT_FBQ1:
+        return fbq1_open(p, f);
     default:
         return conventional_open(p, f);
     }
