@@ -405,6 +405,7 @@ static void test_preparing_and_launching(void **state)
     fake("FBQ_FAKE_LOCAL", "64");
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "spills 64 bytes", "no spills");
     fake("FBQ_FAKE_LOCAL", NULL);
+    p.launches = 2;
     fake("FBQ_FAKE_THREADS", "31");
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, NULL), "fbq_down", "31 threads");
     fbq_problem plain = problem_of(32, 4096, 0, 1);
@@ -421,7 +422,6 @@ static void test_preparing_and_launching(void **state)
     fbq_plan_free(plan);
     plan = NULL;
     fake("FBQ_FAKE_THREADS", NULL);
-    p.launches = 2;
     assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
     check_calls(plan);
     fbq_plan_free(plan);

@@ -66,7 +66,8 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     const fbq_context *c = plan->context;
     fbq__served *served = &plan->served[index];
     const fbq__fixed *f = &served->fixed;
-    const int branch = f->layout.rank_tiles > 0, capability = c->ptx ? c->ptx : c->gpu.capability;
+    const int down = fbq__branch(&f->layout, &f->fused) == 1;
+    const int capability = c->ptx ? c->ptx : c->gpu.capability;
     const fbq_kernel kernels[2] = {FBQ_KERNEL_FUSED, FBQ_KERNEL_DOWN};
     char source[FBQ__PROGRAM_BYTES];
     void *image;
@@ -74,14 +75,14 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     CUresult result;
     fbq_status status;
     *fused_failed = 0;
-    fbq__program_source(f, kernels, branch ? 2 : 1, source, sizeof source);
+    fbq__program_source(f, kernels, down ? 2 : 1, source, sizeof source);
     FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
     result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
     FBQ_FREE(image);
     if (result != CUDA_SUCCESS)
         return fbq__cuda_fail(&c->driver, result, "cuLibraryLoadData", error);
     plan->overlaps = capability >= 90;
-    if (branch)
+    if (down)
         FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_DOWN, index, &served->down, error));
     status = fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error);
     *fused_failed = status == FBQ_ERR_PICK;
