@@ -18,6 +18,17 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
+// Hold the first step in registers, and have the step ahead take its place.
+template <class C>
+FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
+                           Ahead &ahead, const Share &share, int lane)
+{
+    ring_wait<C>(ring, Cursor{0, 0});
+    hold_step<C>(held, args, part_of<C>(share, 0), ring_stage<C>(ring, 0), lane);
+    sync_warp(); // all lanes have read the stage
+    fetch_step<C>(args, ring, 0, ahead, share, want_all, lane);
+}
+
 // Everything that the warps of the codes ask for before they have anything.
 //
 // Behind down they wait for nothing: down is of the same call, let this kernel start only after
@@ -26,7 +37,8 @@ inline namespace FBQ_NAMESPACE
 // its weights come as far as L2 while it ends, where they cannot go stale. x goes first, since it
 // would wait behind the weights.
 template <class C>
-FBQ_DEVICE Ahead ask(const fbq_fused_args &args, const Ring &ring, const Share &share, int lane)
+FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
+                     const Share &share, int lane)
 {
     Ahead ahead = ahead_begin(args);
     if (!C::branch || C::whole) {
@@ -40,11 +52,13 @@ FBQ_DEVICE Ahead ask(const fbq_fused_args &args, const Ring &ring, const Share &
         // Not before: a chained launch behind this one relies on all that this one waits for.
         let_dependents_start();
     }
-    if (C::resident)
+    if (C::resident || C::holds)
         fetch_x<C>(args, ring, share, lane);
     FBQ_NO_UNROLL
     for (int s = 0; s < C::stages; s++)
-        fetch_step<C>(args, ring, s, ahead, share, want_all, lane);
+        fetch_step<C>(args, ring, s, ahead, share, C::holds && s == 0 ? want_no_x : want_all, lane);
+    if (C::holds)
+        take_first<C>(held, args, ring, ahead, share, lane);
     return ahead;
 }
 
@@ -58,8 +72,8 @@ FBQ_DEVICE Ahead ask(const fbq_fused_args &args, const Ring &ring, const Share &
 // is asked for when the second has come (the first's barrier is one of x, too), and the next launch
 // may come when this one's turn has.
 template <class C>
-FBQ_DEVICE Ahead ask_chained(const fbq_fused_args &args, const Ring &ring, const Share &share,
-                             int lane)
+FBQ_DEVICE Ahead ask_chained(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
+                             const Share &share, int lane)
 {
     Ahead ahead = ahead_begin(args);
     hold(args.hold);
@@ -72,29 +86,32 @@ FBQ_DEVICE Ahead ask_chained(const fbq_fused_args &args, const Ring &ring, const
             fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
         if (second)
             ring_wait<C>(ring, Cursor{1, 0});
-        fetch_step<C>(args, ring, 0, first, share, want_codes, lane);
+        fetch_step<C>(args, ring, 0, first, share, C::holds ? want_no_x : want_codes, lane);
     } else {
         FBQ_NO_UNROLL
         for (int s = 0; s < C::stages; s++)
-            fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
+            fetch_step<C>(args, ring, s, ahead, share, C::holds && s == 0 ? want_no_x : want_codes,
+                          lane);
     }
     if (!C::whole)
         let_dependents_start();
     wait_for_producer();
     if (C::whole)
         let_dependents_start();
-    if (C::resident) {
+    if (C::resident || C::holds)
         fetch_x<C>(args, ring, share, lane);
-        return ahead;
+    if (!C::resident) {
+        // x of the steps that begin a part
+        Ahead again = ahead_begin(args);
+        FBQ_UNROLL
+        for (int s = 0; s < C::stages; s++)
+            if (s % C::tiles == 0 && !(C::holds && s == 0))
+                fetch_step<C>(args, ring, s, again, share, want_x, lane);
+            else
+                ahead_advance<C>(again, args);
     }
-    // x of the first step, and of others that begin a part
-    Ahead again = ahead_begin(args);
-    FBQ_UNROLL
-    for (int s = 0; s < C::stages; s++)
-        if (s % C::tiles == 0)
-            fetch_step<C>(args, ring, s, again, share, want_x, lane);
-        else
-            ahead_advance<C>(again, args);
+    if (C::holds)
+        take_first<C>(held, args, ring, ahead, share, lane);
     return ahead;
 }
 
@@ -107,10 +124,12 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     if (C::branch)
         handover_begin<C>(args, area, warp, lane);
     const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
-    Ahead ahead =
-        chained ? ask_chained<C>(args, ring, share, lane) : ask<C>(args, ring, share, lane);
-    if (C::resident) {
+    Held<C> held;
+    Ahead ahead = chained ? ask_chained<C>(held, args, ring, share, lane)
+                          : ask<C>(held, args, ring, share, lane);
+    if (C::resident || C::holds)
         wait_x<C>(ring);
+    if (C::resident) {
         FBQ_NO_UNROLL
         for (int part = 0; part < parts_of_k<C>(args); part++)
             prepare_x<C>(args, ring.x + (u32)(part * slot_bytes<C>(args)),
@@ -119,7 +138,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     sync_warp();
 
     int slot = 0;
-    Cursor next = {0, 0};
+    Cursor next = {C::holds, 0};
     Walk at = {block_index_x(), 0, 0, 0, true, false};
     FBQ_NO_UNROLL
     for (; at.first < args.tiles; at.first += C::tiles * grid_blocks_x(), at.group++) {
@@ -130,10 +149,16 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
             const saddr x = ring.x + (u32)((C::resident ? part : slot) * slot_bytes<C>(args));
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++) {
-                ring_wait<C>(ring, next);
+                const bool is_held = C::holds && i == 0 && part == 0 && at.group == 0;
+                if (!is_held)
+                    ring_wait<C>(ring, next);
                 if (!C::resident && i == 0) {
                     prepare_x<C>(args, x, p.count, lane);
                     sync_warp();
+                }
+                if (is_held) {
+                    multiply_held<C>(y[i], held, p, x, lane);
+                    continue;
                 }
                 if (i == 0 || at.first + i * grid_blocks_x() < args.tiles)
                     multiply<C>(y[i], args, p, ring_stage<C>(ring, next.stage), x, lane);

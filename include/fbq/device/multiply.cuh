@@ -41,49 +41,87 @@ FBQ_DEVICE void scale_of(saddr scales, saddr zeros, int slot, u32 &scale, u32 &z
     }
 }
 
-// One unit of codes. `slot`: its first group in the stage, `slots`: the groups there are; `second`:
-// where its second chunk is. Where K ends in the middle of a unit that is the first chunk again,
-// and its groups beyond K are the last there is: they meet an x of zeros. `ready`: what was made of
-// the unit's x; `x`: where this lane reads its words (several rows).
+// A lane's part of a unit, as it stands in a stage.
 template <class C>
-FBQ_DEVICE void multiply_unit(float (&y)[4], saddr codes, saddr second, saddr scales, saddr zeros,
-                              saddr ready, saddr x, int slot, int slots, int lane)
+struct Unit {
+    u32x4 codes[2]; // of each chunk
+    u32 scale[C::flushes], zero[C::flushes];
+};
+
+// Where a lane finds its part of a step in a stage.
+struct StepAt {
+    saddr codes, scales, zeros;
+    int group, chunks; // of the step: the first group, and the chunks there are
+};
+
+template <class C>
+FBQ_DEVICE StepAt step_at(const fbq_fused_args &args, const Part &p, saddr stage, int lane)
 {
-    const u32x4 w[2] = {lds_u32x4(codes), lds_u32x4(second)};
+    const int row = lane >> 2;
+    StepAt at;
+    at.group = group_of<C>(p.first);
+    at.chunks = chunks_of<C>(args, p);
+    at.codes = stage + (u32)lane * 16;
+    at.scales = stage + (u32)(C::stage_scales + row * (C::group_bytes / 8));
+    at.zeros = stage + (u32)(C::stage_zeros + (at.group & 1) * 8 + row);
+    return at;
+}
+
+// Unit u of a step. Where K ends in the middle of a unit its second chunk is the first again, and
+// its groups beyond K are the last there is: they meet an x of zeros.
+template <class C>
+FBQ_DEVICE Unit<C> unit_load(const StepAt &at, const Part &p, int u)
+{
+    const saddr codes = at.codes + (u32)(u * 2 * chunk_bytes);
+    const int slot = group_of<C>(p.first + u) - at.group;
+    Unit<C> unit;
+    unit.codes[0] = lds_u32x4(codes);
+    unit.codes[1] = lds_u32x4(codes + (2 * u + 1 < at.chunks ? (u32)chunk_bytes : 0u));
+    FBQ_UNROLL
+    for (int f = 0; f < C::flushes; f++)
+        scale_of<C>(at.scales, at.zeros,
+                    C::flushes > 1 ? min_int(slot + f, at.chunks * chunk_codes / C::flush - 1)
+                                   : slot,
+                    unit.scale[f], unit.zero[f]);
+    return unit;
+}
+
+// y += a unit of codes times x. `ready`: what was made of the unit's x; `x`: where this lane reads
+// its words (several rows).
+template <class C>
+FBQ_DEVICE void multiply_unit(float (&y)[4], const Unit<C> &unit, saddr ready, saddr x, int lane)
+{
     u32x4 limbs[2];
     if (C::columns == 1)
         limbs_load<C>(limbs, ready, lane);
     FBQ_UNROLL
     for (int f = 0; f < C::flushes; f++) {
-        u32 scale, zero;
         float upper, lower;
-        scale_of<C>(scales, zeros, C::flushes > 1 ? min_int(slot + f, slots - 1) : slot, scale,
-                    zero);
-        zeros_of<C>(zero, upper, lower);
+        zeros_of<C>(unit.zero[f], upper, lower);
         constexpr int steps = C::flush / 32;
         if (C::columns == 1) {
             int c[4] = {0, 0, 0, 0};
             FBQ_UNROLL
             for (int h = f * steps; h < (f + 1) * steps; h++) {
-                const u32x4 v = w[h / 2], b = limbs[h / 2];
+                const u32x4 v = unit.codes[h / 2], b = limbs[h / 2];
                 const u32 first = h % 2 ? v.z : v.x, second = h % 2 ? v.w : v.y;
                 mma_s8(c, bytes4_upper(first), bytes4_lower(first), bytes4_upper(second),
                        bytes4_lower(second), h % 2 ? b.z : b.x, h % 2 ? b.w : b.y);
             }
-            limbs_flush<C>(y, c, ready + (u32)(f * 16 + (lane & 1) * 8), scale, upper, lower,
-                           limb_weight(lane));
+            limbs_flush<C>(y, c, ready + (u32)(f * 16 + (lane & 1) * 8), unit.scale[f], upper,
+                           lower, limb_weight(lane));
         } else {
             float c[4];
             words_start(c, ready + (u32)(f * 64), upper, lower, lane);
             FBQ_UNROLL
             for (int h = f * steps; h < (f + 1) * steps; h++) {
-                const u32x4 v = w[h / 2], b = lds_u32x4(x + (u32)(h * 64));
+                const u32x4 v = unit.codes[h / 2], b = lds_u32x4(x + (u32)(h * 64));
                 Operand4 a = unpack4(h % 2 ? v.z : v.x);
                 mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
                 a = unpack4(h % 2 ? v.w : v.y);
                 mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
             }
-            words_flush(y, c, scale);
+            words_flush(y, c, unit.scale[f]);
         }
     }
 }
@@ -93,21 +131,41 @@ template <class C>
 FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, const Part &p, saddr stage,
                          saddr slot_x, int lane)
 {
-    const int row = lane >> 2, group = group_of<C>(p.first);
-    const int chunks = chunks_of<C>(args, p), slots = chunks * chunk_codes / C::flush;
-    saddr codes = stage + (u32)lane * 16;
+    const StepAt at = step_at<C>(args, p, stage, lane);
     saddr ready = slot_x, x = C::columns == 1 ? 0 : words_lane<C>(args, slot_x, lane);
-    const saddr scales = stage + (u32)(C::stage_scales + row * (C::group_bytes / 8));
-    const saddr zeros = stage + (u32)(C::stage_zeros + (group & 1) * 8 + row);
     FBQ_UNROLL_BY_2
     for (int u = 0; u < p.count; u++) {
-        const int slot = group_of<C>(p.first + u) - group;
-        multiply_unit<C>(y, codes, codes + (2 * u + 1 < chunks ? (u32)chunk_bytes : 0u), scales,
-                         zeros, ready, x, slot, slots, lane);
-        codes += 2 * chunk_bytes;
+        multiply_unit<C>(y, unit_load<C>(at, p, u), ready, x, lane);
         ready += (u32)C::unit_bytes;
         x += 2 * unit_codes;
     }
+}
+
+// A step held in registers.
+template <class C>
+struct Held {
+    Unit<C> unit[C::holds ? C::part_units : 1];
+};
+
+template <class C>
+FBQ_DEVICE void hold_step(Held<C> &held, const fbq_fused_args &args, const Part &p, saddr stage,
+                          int lane)
+{
+    const StepAt at = step_at<C>(args, p, stage, lane);
+    FBQ_UNROLL
+    for (int u = 0; u < C::part_units; u++)
+        if (u < p.count)
+            held.unit[u] = unit_load<C>(at, p, u);
+}
+
+template <class C>
+FBQ_DEVICE void multiply_held(float (&y)[4], const Held<C> &held, const Part &p, saddr slot_x,
+                              int lane)
+{
+    FBQ_UNROLL
+    for (int u = 0; u < C::part_units; u++)
+        if (u < p.count)
+            multiply_unit<C>(y, held.unit[u], slot_x + (u32)(u * C::unit_bytes), 0, lane);
 }
 
 // Make the part of x in a slot ready for multiply.

@@ -61,8 +61,8 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
     a.first += C::tiles * grid_blocks_x();
 }
 
-// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays), its
-// slots for x.
+// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays or the
+// first step is held), its slots for x.
 struct Ring {
     saddr stages, barriers, x;
 };
@@ -70,7 +70,7 @@ struct Ring {
 template <class C>
 FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
-    constexpr int barriers = C::stages + C::resident;
+    constexpr int barriers = C::stages + (C::resident || C::holds);
     Ring r;
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
     r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
@@ -131,17 +131,17 @@ FBQ_DEVICE void fetch_x_words(const fbq_fused_args &args, saddr slot, const Part
     }
 }
 
-// All of x that is this warp's, where it stays.
+// All of x that is this warp's, where it stays; else that of the first step, where that is held.
 template <class C>
 FBQ_DEVICE void fetch_x(const fbq_fused_args &args, const Ring &ring, const Share &share, int lane)
 {
     const saddr barrier = ring.barriers + (u32)(C::stages * 8);
     const bool runs = x_in_runs(args, share);
+    const int units = C::resident ? share.end - share.first : part_of<C>(share, 0).count;
     if (FBQ_BULK_COPIES && one_lane(lane))
-        barrier_expect(barrier,
-                       (u32)(runs ? args.m * (share.end - share.first) * 2 * unit_codes : 0));
+        barrier_expect(barrier, (u32)(runs ? args.m * units * 2 * unit_codes : 0));
     FBQ_NO_UNROLL
-    for (int part = 0; part < parts_of_k<C>(args); part++) {
+    for (int part = 0; part < (C::resident ? parts_of_k<C>(args) : 1); part++) {
         const Part p = part_of<C>(share, part);
         const saddr slot = ring.x + (u32)(part * slot_bytes<C>(args));
         if (!runs)
@@ -207,8 +207,9 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
     return r;
 }
 
-// What to fetch of a step: everything, or all but its x first and its x later.
-enum Want { want_all, want_codes, want_x };
+// What to fetch of a step: everything; or all but its x first, and its x later; or no x, since that
+// has a barrier of its own.
+enum Want { want_all, want_codes, want_x, want_no_x };
 
 // Have the step ahead fetched into stage s. The warp has met since it last read the stage. A group
 // may have fewer tiles than Tiles; then it has steps that fetch nothing.
@@ -222,7 +223,7 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
         const Part p = part_of<C>(share, ahead.part);
         const bool some = C::even || p.count > 0;
         const bool there = C::tiles == 1 || ahead.first + ahead.tile * grid_blocks_x() < args.tiles;
-        const bool x_too = !C::resident && some && ahead.tile == 0;
+        const bool x_too = !C::resident && some && ahead.tile == 0 && want != want_no_x;
         const bool runs = x_too && x_in_runs(args, share);
         if (x_too && !runs && want != want_codes)
             fetch_x_words<C>(args, slot, p, lane);

@@ -253,24 +253,28 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
            fbq__shared_of(l, gpu, pick, m, 1, 1).bytes <= fbq__fused_most_bytes(gpu, pick);
 }
 
-/* Choose the step and the stages of a pick that has its tiles: two stages of up to three units, as
- * even as they come out; of up to two where the next launch's steps come while this one runs, so
- * that both have room; where shared memory does not suffice for two units, four stages of one. */
+/* The longest step for warps that have `share` units of a tile: three, or two where the next
+ * launch's steps come while this one runs, so that both have room; unless two would make the last
+ * step a short one in few. Measured on an H200 (docs/kernels.md). */
+static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
+                                        const fbq_pick *pick, int64_t share)
+{
+    if (m > 1 || gpu->capability < 90 || fbq__branch(l, pick) == 1)
+        return 3;
+    if (fbq__whole(l, pick))
+        return share < 7 ? 3 : 2;
+    return share == 3 || (share == 5 && pick->tiles > 2) ? 3 : 2;
+}
+
+/* Choose the step and the stages of a pick that has its tiles: two stages of such steps, as even as
+ * they come out; where shared memory does not suffice for two units, four stages of one. */
 static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                     fbq_pick *pick)
 {
     const int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps;
-    const int64_t most = m == 1 && gpu->capability >= 90 && fbq__branch(l, pick) != 1 ? 2 : 3;
+    const int64_t most = fbq__longest_step(l, gpu, m, pick, share);
     const int64_t parts = (share + most - 1) / most;
     pick->stages = 2;
-    /* the sums of many tiles take registers that two launches side by side do not have */
-    if (fbq__whole(l, pick) && pick->tiles > 4 && share <= 2) {
-        pick->chunks = 2;
-        pick->stages = 3;
-        if (fbq__fused_fits(l, gpu, pick, m))
-            return 1;
-        pick->stages = 2;
-    }
     for (pick->chunks = (int)(2 * ((share + parts - 1) / parts));
          pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m); pick->chunks -= 2)
         ;
@@ -281,19 +285,29 @@ static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int
     return fbq__fused_fits(l, gpu, pick, m);
 }
 
+/* The most tiles of a block that are taken in groups though all of x would fit. Before sm_90 every
+ * tile more costs registers, since all lanes copy. */
+static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
+                               const fbq_pick *pick)
+{
+    if (m > 1 || gpu->capability < 90)
+        return 1;
+    if (l->rank_tiles == 0 && fbq__units(l) <= 2 * pick->warps)
+        return l->tiles;
+    return fbq__whole(l, pick) ? 6 : 7;
+}
+
 /* Choose tiles, step and stages of a pick that has everything else: one tile at a time, if a block
  * has more than a few and all of x fits beside a step of two units; else all that it has, in even
  * groups. Measured on an H200 (docs/kernels.md). */
 static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
 {
     const int64_t blocks = fbq__blocks(l, gpu, pick), own = (l->tiles + blocks - 1) / blocks;
-    /* Before sm_90 every tile more costs registers, since all lanes copy. */
-    const int64_t few = m > 1 || gpu->capability < 90 ? 1 : 7;
     const int64_t most = gpu->capability < 90 ? 1 : m > 1 ? 4 : 7;
     const int64_t groups = (own + most - 1) / most;
     pick->tiles = 1;
-    if (own > few && fbq__choose_steps(l, gpu, m, pick) && fbq__resident(l, gpu, pick, m) &&
-        (pick->chunks > 2 || fbq__units(l) <= pick->warps))
+    if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
+        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__units(l) <= pick->warps))
         return;
     for (pick->tiles = (int)((own + groups - 1) / groups);
          !fbq__choose_steps(l, gpu, m, pick) && pick->tiles > 1;
@@ -309,7 +323,7 @@ static inline int fbq__pairs(const fbq__fixed *f)
     const fbq_pick *pick = &f->fused;
     const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           pick->warps == 16 && (pick->tiles <= 2 || (pick->chunks == 2 && pick->tiles <= 6)) &&
+           pick->warps == 16 && pick->tiles <= 2 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
