@@ -344,8 +344,7 @@ static inline int fbq__one_split(const fbq__fixed *f)
 
 /* ---- Arguments ---- */
 
-/* Polls, about a microsecond each, before a block that waits for others' partial sums makes them
- * itself. */
+/* Polls before a block that waits for others' partial sums makes them itself. */
 #ifndef FBQ__PATIENCE
 #define FBQ__PATIENCE 256
 #endif
