@@ -190,7 +190,8 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                           fbq_error *error);
 
 /* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
- * t at all (ranks beyond 1400 or more, by GPU). */
+ * t at all (ranks beyond 1400 or more, by GPU), or when problem->launches is 1 and fused has fewer
+ * blocks than the layer has tiles of 16 ranks: too few to share the down-projection. */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error);
 
@@ -294,8 +295,8 @@ typedef struct fbq_call {
 /* Launch on `stream` (CUstream or cudaStream_t; NULL is the legacy default stream). Allocates,
  * synchronises, compiles and prints nothing; legal under stream capture. The CUcontext that was
  * current at fbq_prepare must be current. Any number of threads may launch one plan at once, each
- * with its own y and scratch. x and y are read and written with their natural alignment; 16-byte
- * aligned x and x_stride are faster.
+ * with its own y, scratch and state. x and y are read and written with their natural alignment;
+ * 16-byte aligned x and x_stride are faster.
  *
  * Compiled for sm_90 or later the kernels are launched with programmatic stream serialization: they
  * start while the kernel before them ends, and wait by themselves before they read or write
