@@ -110,6 +110,22 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int
     return status;
 }
 
+// Bytes of one kind of memory that a call with m rows wants.
+fbq_status bytes_of(std::size_t (*wanted)(const fbq__fixed *, int64_t), const fbq_problem *problem,
+                    const fbq_simt_options *options, int64_t m, std::size_t *bytes,
+                    fbq_error *error)
+{
+    fbq__fixed f = {};
+    if (!bytes) {
+        return fail(error, FBQ_ERR_NULL, "bytes is NULL");
+    }
+    fbq_status status = open(problem, options, m, &f, error);
+    if (status == FBQ_OK) {
+        *bytes = wanted(&f, m);
+    }
+    return status;
+}
+
 // A packed part must be what the problem says: a GPU could not tell, we can.
 fbq_status part_check(const void *packed, fbq_part expected, const fbq_layout &l, fbq_error *error)
 {
@@ -310,29 +326,13 @@ long fbq_simt_found(const fbq_simt_report *report, const char *kind)
 fbq_status fbq_simt_scratch_bytes(const fbq_problem *problem, const fbq_simt_options *options,
                                   int64_t m, size_t *bytes, fbq_error *error)
 {
-    fbq__fixed f = {};
-    if (!bytes) {
-        return fail(error, FBQ_ERR_NULL, "bytes is NULL");
-    }
-    fbq_status status = open(problem, options, m, &f, error);
-    if (status == FBQ_OK) {
-        *bytes = fbq__scratch_bytes(&f, m);
-    }
-    return status;
+    return bytes_of(fbq__scratch_bytes, problem, options, m, bytes, error);
 }
 
 fbq_status fbq_simt_state_bytes(const fbq_problem *problem, const fbq_simt_options *options,
                                 int64_t m, size_t *bytes, fbq_error *error)
 {
-    fbq__fixed f = {};
-    if (!bytes) {
-        return fail(error, FBQ_ERR_NULL, "bytes is NULL");
-    }
-    fbq_status status = open(problem, options, m, &f, error);
-    if (status == FBQ_OK) {
-        *bytes = fbq__state_bytes(&f, m);
-    }
-    return status;
+    return bytes_of(fbq__state_bytes, problem, options, m, bytes, error);
 }
 
 fbq_status fbq_simt_linear_with(const fbq_problem *problem, const fbq_call *call,

@@ -193,28 +193,27 @@ void fbq_plan_free(fbq_plan *plan)
     FBQ_FREE(plan);
 }
 
-size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
+/* The most that calls of a plan want of one kind of memory. */
+static size_t fbq__plan_most(const fbq_plan *plan, size_t (*wanted)(const fbq__fixed *, int64_t))
 {
     size_t most = 0;
     if (!plan)
         return 0;
     for (int64_t m = 1; m <= plan->m_max; m++) {
-        size_t bytes = fbq__scratch_bytes(&plan->served[fbq__class_of(m)].fixed, m);
+        size_t bytes = wanted(&plan->served[fbq__class_of(m)].fixed, m);
         most = bytes > most ? bytes : most;
     }
     return most;
 }
 
+size_t fbq_plan_scratch_bytes(const fbq_plan *plan)
+{
+    return fbq__plan_most(plan, fbq__scratch_bytes);
+}
+
 size_t fbq_plan_state_bytes(const fbq_plan *plan)
 {
-    size_t most = 0;
-    if (!plan)
-        return 0;
-    for (int64_t m = 1; m <= plan->m_max; m++) {
-        size_t bytes = fbq__state_bytes(&plan->served[fbq__class_of(m)].fixed, m);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
+    return fbq__plan_most(plan, fbq__state_bytes);
 }
 
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
