@@ -17,6 +17,7 @@ static void plans_close(bench *b)
     b->int4 = b->fbq2 = b->fbq1 = NULL;
     gpu_free(&b->g, &b->scratch);
     gpu_free(&b->g, &b->state);
+    b->scratch_bytes = b->state_bytes = 0;
 }
 
 static void shape_close(bench *b)
@@ -79,13 +80,30 @@ static int plan_need(bench *b, int64_t rank, int launches, const fbq_pick *down,
     return 0;
 }
 
+/* Scratch and state for a plan's launches: the largest that any plan wants. */
+static int memory_need(bench *b, const fbq_plan *plan, fail *f)
+{
+    const size_t scratch = fbq_plan_scratch_bytes(plan), state = fbq_plan_state_bytes(plan);
+    if (scratch > b->scratch_bytes) {
+        TRY(gpu_alloc(&b->g, &b->scratch, scratch, "scratch", f));
+        b->scratch_bytes = scratch;
+    }
+    if (state > b->state_bytes) {
+        TRY(gpu_alloc(&b->g, &b->state, state, "state", f));
+        b->state_bytes = state;
+        CUDA(f, cudaMemsetAsync(b->state, 0, state, b->g.stream));
+    }
+    return 0;
+}
+
 int bench_need_int4(bench *b, fail *f)
 {
     const options *o = &b->o;
     const fbq_pick *fused = o->has_int4_pick                ? &o->int4_pick
                             : o->has_pick[FBQ_KERNEL_FUSED] ? &o->pick[FBQ_KERNEL_FUSED]
                                                             : NULL;
-    return plan_need(b, 0, 0, NULL, fused, &b->int4, f);
+    TRY(plan_need(b, 0, 0, NULL, fused, &b->int4, f));
+    return memory_need(b, b->int4, f);
 }
 
 /* The fused pick that was given, if it is one for so many launches. */
@@ -100,19 +118,11 @@ int bench_need_fbq2(bench *b, fail *f)
     const options *o = &b->o;
     TRY(plan_need(b, o->rank, 2, o->has_pick[FBQ_KERNEL_DOWN] ? &o->pick[FBQ_KERNEL_DOWN] : NULL,
                   given_fused(o, 2), &b->fbq2, f));
-    b->scratch_bytes = fbq_plan_scratch_bytes(b->fbq2);
-    if (!b->scratch && b->scratch_bytes)
-        TRY(gpu_alloc(&b->g, &b->scratch, b->scratch_bytes, "scratch", f));
-    return 0;
+    return memory_need(b, b->fbq2, f);
 }
 
 int bench_need_fbq1(bench *b, fail *f)
 {
     TRY(plan_need(b, b->o.rank, 1, NULL, given_fused(&b->o, 1), &b->fbq1, f));
-    b->state_bytes = fbq_plan_state_bytes(b->fbq1);
-    if (!b->state && b->state_bytes) {
-        TRY(gpu_alloc(&b->g, &b->state, b->state_bytes, "state", f));
-        CUDA(f, cudaMemsetAsync(b->state, 0, b->state_bytes, b->g.stream));
-    }
-    return 0;
+    return memory_need(b, b->fbq1, f);
 }

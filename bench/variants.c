@@ -60,11 +60,11 @@ static int fbq_enqueue(bench *b, const fbq_plan *plan, int branch, int layer, cu
     if (branch) {
         call.down = l->down + i * l->down_stride;
         call.up = l->up + i * l->up_stride;
-        call.scratch = b->scratch;
-        call.scratch_bytes = b->scratch_bytes;
-        call.state = b->state;
-        call.state_bytes = b->state_bytes;
     }
+    call.scratch = b->scratch;
+    call.scratch_bytes = b->scratch_bytes;
+    call.state = b->state;
+    call.state_bytes = b->state_bytes;
     call.chained = !b->o.alone; /* nobody writes weights once the graph is recorded */
     fbq_status status = fbq_linear(plan, &call, stream);
     return status == FBQ_OK ? 0 : failf(f, "fbq_linear: %s", fbq_status_string(status));

@@ -11,6 +11,11 @@ extern "C" {
 #include "support/device.h"
 }
 
+// Split-K.
+struct SplitPick : fbq::DefaultPick {
+    static constexpr int splits = 2;
+};
+
 // One row of x in one launch.
 struct WholePick : fbq::DefaultPick {
     static constexpr int slices = 8;
@@ -22,7 +27,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     const fbq_problem p = {
         {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8, 0};
     const fbq_pick down = {
-        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
+        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
     fbq_error error;
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
@@ -40,7 +45,8 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
                          0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
         // an even number of units a part, and tiles, change nothing about the order of sums
         const fbq_pick fused = {
-            FBQ_KERNEL_FUSED, Pick::warps, m == 1 ? 8 : 2, 1, m == 1 ? Pick::slices : 0, 2, 2};
+            FBQ_KERNEL_FUSED, Pick::warps, m == 1 ? 8 : 2, 1, m == 1 ? Pick::slices : 0, 2, 2,
+            Pick::splits};
         fbq_problem q = p;
         q.m_max = (int)m;
         fbq_plan *plan = nullptr;
@@ -99,6 +105,7 @@ int main()
     }
     int failed = compare<128, FBQ_ZERO_F16, fbq::DefaultPick>(context, 4096, 4096, 128);
     failed += compare<128, FBQ_ZERO_F16, WholePick>(context, 4096, 4096, 128);
+    failed += compare<128, FBQ_ZERO_F16, SplitPick>(context, 1000, 5000, 40);
     failed += compare<128, FBQ_ZERO_NONE, fbq::DefaultPick>(context, 1000, 11008, 0);
     failed += compare<32, FBQ_ZERO_CODE, fbq::DefaultPick>(context, 777, 1000, 20);
     fbq_close(context);

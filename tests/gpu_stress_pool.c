@@ -84,6 +84,7 @@ static int draw_pick(const fbq_problem *p, fbq_kernel kernel, fbq_pick *pick)
         pick->slices = kernel == FBQ_KERNEL_DOWN ? 1 + below(64) : below(2) ? 1 + below(24) : 0;
         pick->stages = 2 + below(3);
         pick->tiles = 1 + below(8);
+        pick->splits = kernel == FBQ_KERNEL_DOWN || below(3) ? 0 : below(9);
         if (fbq_pick_check(p, &stress.gpu, pick, NULL) == FBQ_OK)
             return 1;
     }

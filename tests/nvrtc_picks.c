@@ -57,6 +57,7 @@ static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, in
 /* What was compiled, so that a kernel is compiled once, however many problems ask for it. */
 typedef struct compiled {
     int kernel, group, zero, branch, columns, warps, chunks, stages, tiles, paired;
+    int splits;
     int k_chunks, resident; /* fused has K compiled in, and whether x stays in shared memory */
 } compiled;
 
@@ -91,8 +92,19 @@ static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, in
 static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
 {
     const int fused = pick->kernel == FBQ_KERNEL_FUSED;
-    compiled what = {
-        (int)pick->kernel, 0, 0, 0, p->m_max > 1 ? 8 : 1, pick->warps, pick->chunks, 0, 0, 0, 0, 0};
+    compiled what = {(int)pick->kernel,
+                     0,
+                     0,
+                     0,
+                     p->m_max > 1 ? 8 : 1,
+                     pick->warps,
+                     pick->chunks,
+                     0,
+                     0,
+                     0,
+                     0,
+                     0,
+                     0};
     fbq__fixed f;
     memset(&f, 0, sizeof f);
     if (!fused)
@@ -108,6 +120,7 @@ static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
     what.paired = f.paired;
     what.stages = pick->stages;
     what.tiles = pick->tiles;
+    what.splits = pick->splits;
     what.k_chunks = (int)f.layout.chunks;
     what.resident = f.resident;
     return what;
@@ -191,13 +204,33 @@ static void take_others(void)
             problem_of(others[i].group, (fbq_zero)others[i].zero, others[i].k, 128, others[i].m);
         /* every third makes t itself */
         const fbq_pick pick = {FBQ_KERNEL_FUSED, others[i].warps,  others[i].chunks, 1,
-                               i % 3 == 0,       others[i].stages, others[i].tiles};
+                               i % 3 == 0,       others[i].stages, others[i].tiles,  0};
         if (fbq_pick_check(&p, gpu, &pick, NULL) != FBQ_OK)
             continue;
         take(&p, FBQ_KERNEL_FUSED, &pick);
         taken++;
     }
     assert_true(taken >= 4);
+}
+
+/* Split-K, which no default has: the defaults otherwise, for every kind of sub-branch. */
+static void take_splits(void)
+{
+    for (int m = 1; m <= 8; m += 7)
+        for (int launches = 0; launches <= 2; launches++)
+            for (int splits = 2; splits <= 8; splits += 6) {
+                fbq_problem p = problem_of(128, FBQ_ZERO_F16, 14336, launches == 0 ? 0 : 128, m);
+                fbq_pick pick;
+                p.launches = launches;
+                assert_int_equal(fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, NULL), FBQ_OK);
+                pick.splits = splits;
+                pick.chunks = 2;
+                pick.stages = 2;
+                if (fbq_pick_check(&p, gpu, &pick, NULL) == FBQ_OK)
+                    take(&p, FBQ_KERNEL_FUSED, &pick);
+                else
+                    assert_true(pick.slices > 0); /* fewer blocks may be too few for that */
+            }
 }
 
 static void test_defaults(void **state)
@@ -235,6 +268,7 @@ static void test_defaults(void **state)
                 take(&p, FBQ_KERNEL_FUSED, NULL);
             }
     take_others();
+    take_splits();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
             printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,
@@ -282,7 +316,7 @@ static void test_reader_sees_spills(void **state)
 {
     fbq__nvrtc nvrtc;
     fbq_error error;
-    const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 4, 1, 1, 2, 1};
+    const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 4, 1, 1, 2, 1, 0};
     (void)state;
     if (fbq__nvrtc_open(NULL, &nvrtc, &error) != FBQ_OK)
         fail_msg("%s", error.detail);

@@ -77,7 +77,7 @@ static const fbq_problem problem = {
 
 static fbq_status compile_for(int capability, fbq_error *error)
 {
-    const fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1};
+    const fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1, 0};
     const fbq_gpu gpu = {"a GPU", capability, 132, 232448, 233472, 65536};
     void *image;
     size_t bytes;

@@ -69,19 +69,22 @@ static void test_round_trip(void **state)
 
 static void test_print(void **state)
 {
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, 16, 4, 1, 0, 2, 3};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 5, 0, 0};
-    const fbq_pick odd = {(fbq_kernel)9, 1, 1, 1, 1, 1, 1};
-    const char *whole = "fused warps=16 chunks=4 blocks_per_sm=1 slices=0 stages=2 tiles=3";
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 16, 4, 1, 0, 2, 3, 4};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 5, 0, 0, 0};
+    const fbq_pick odd = {(fbq_kernel)9, 1, 1, 1, 1, 1, 1, 1};
+    const char *whole =
+        "fused warps=16 chunks=4 blocks_per_sm=1 slices=0 stages=2 tiles=3 splits=4";
     char text[100];
     (void)state;
     assert_int_equal(fbq_pick_print(&fused, text, sizeof text), strlen(whole));
     assert_int_equal(fbq_pick_print(NULL, NULL, 0), strlen("no pick"));
     assert_string_equal(text, whole);
     fbq_pick_print(&down, text, sizeof text);
-    assert_string_equal(text, "down warps=8 chunks=2 blocks_per_sm=1 slices=5 stages=0 tiles=0");
+    assert_string_equal(text,
+                        "down warps=8 chunks=2 blocks_per_sm=1 slices=5 stages=0 tiles=0 splits=0");
     fbq_pick_print(&odd, text, sizeof text);
-    assert_string_equal(text, "? warps=1 chunks=1 blocks_per_sm=1 slices=1 stages=1 tiles=1");
+    assert_string_equal(text,
+                        "? warps=1 chunks=1 blocks_per_sm=1 slices=1 stages=1 tiles=1 splits=1");
     /* too small a buffer: a NUL in its place, nothing behind it, the whole length */
     for (size_t bytes = 0; bytes <= strlen(whole) + 1; bytes++) {
         memset(text, '#', sizeof text);
@@ -101,11 +104,11 @@ static void test_parse(void **state)
     static const struct {
         const char *text;
         fbq_pick pick;
-    } good[] = {{"down", {FBQ_KERNEL_DOWN, 0, 0, 0, 0, 0, 0}},
-                {"  fused   slices=3\twarps=2\n", {FBQ_KERNEL_FUSED, 2, 0, 0, 3, 0, 0}},
-                {"down slices=-1 warps=+7", {FBQ_KERNEL_DOWN, 7, 0, 0, -1, 0, 0}},
+    } good[] = {{"down", {FBQ_KERNEL_DOWN, 0, 0, 0, 0, 0, 0, 0}},
+                {"  fused   slices=3\twarps=2\n", {FBQ_KERNEL_FUSED, 2, 0, 0, 3, 0, 0, 0}},
+                {"down slices=-1 warps=+7", {FBQ_KERNEL_DOWN, 7, 0, 0, -1, 0, 0, 0}},
                 {"fused stages=3 warps=2147483647 chunks=-2147483648",
-                 {FBQ_KERNEL_FUSED, INT32_MAX, INT32_MIN, 0, 0, 3, 0}}};
+                 {FBQ_KERNEL_FUSED, INT32_MAX, INT32_MIN, 0, 0, 3, 0, 0}}};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         fbq_pick pick;
@@ -117,7 +120,7 @@ static void test_parse(void **state)
 /* Each in a block of its own size, so that a sanitizer sees a read behind the text. */
 static void refused(const char *text, const char *says)
 {
-    const fbq_pick before = {FBQ_KERNEL_FUSED, 1, 2, 3, 4, 5, 6};
+    const fbq_pick before = {FBQ_KERNEL_FUSED, 1, 2, 3, 4, 5, 6, 0};
     fbq_pick pick = before;
     char *copy = malloc(strlen(text) + 1);
     assert_non_null(copy);
@@ -162,8 +165,8 @@ static void test_limits(void **state)
 {
     const fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 4096, 128, 8);
     const fbq_gpu *gpu = gpu_named("H100");
-    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 0, 2, 1};
-    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8, 1, 1};
+    const fbq_pick fused = {FBQ_KERNEL_FUSED, 8, 2, 1, 0, 2, 1, 0};
+    const fbq_pick down = {FBQ_KERNEL_DOWN, 8, 2, 1, 8, 1, 1, 0};
     fbq_pick pick;
     (void)state;
 #define CHECK(base, change, ...) \
@@ -213,6 +216,19 @@ static void test_limits(void **state)
     CHECK(fused, pick.slices = 65, "pick.slices is 65", "0 .. 64");
     /* eight rank tiles and 132 blocks */
     CHECK(fused, pick.slices = 17, "pick.slices is 17", "136 shares", "132 blocks");
+    LEGAL(fused, pick.splits = 1);
+    LEGAL(fused, pick.splits = 8);
+    CHECK(fused, pick.splits = -1, "pick.splits is -1", "0 .. 8");
+    CHECK(fused, pick.splits = 9, "pick.splits is 9", "0 .. 8");
+    /* eight rows want four counters a tile, of 2,048 */
+    fbq_problem wide = p;
+    wide.shape.segment[0].n = 8192;
+    pick = fused;
+    pick.splits = 2;
+    assert_int_equal(fbq_pick_check(&wide, gpu, &pick, NULL), FBQ_OK);
+    wide.shape.segment[0].n = 8193;
+    assert_refused(FBQ_ERR_PICK, fbq_pick_check(&wide, gpu, &pick, &error), "pick.splits is 2",
+                   "N is 8193", "at most 8192");
     CHECK(fused, pick.kernel = (fbq_kernel)2, "pick.kernel is 2", "0 .. 1");
     CHECK(fused, pick.kernel = (fbq_kernel)-1, "pick.kernel is -1");
     /* too many threads for the registers */
@@ -255,7 +271,7 @@ static void test_shared_memory_limit(void **state)
     (void)state;
     for (int i = 0; i < NOMINAL_GPUS; i++) {
         const fbq_gpu *gpu = &nominal_gpus[i];
-        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 0, 2, 1};
+        const fbq_pick pick = {FBQ_KERNEL_FUSED, 4, 2, 1, 0, 2, 1, 0};
         const int64_t room =
             gpu->shared_sm - 1024 < gpu->shared_block ? gpu->shared_sm - 1024 : gpu->shared_block;
         int64_t tiles = 0;
@@ -366,7 +382,7 @@ static void test_default_refusals(void **state)
 {
     fbq_problem p = problem_of(128, FBQ_ZERO_F16, 64, 4096, 4096, 8);
     fbq_gpu tiny = *gpu_named("RTX 3090");
-    fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4, 5, 6};
+    fbq_pick pick = {FBQ_KERNEL_DOWN, 1, 2, 3, 4, 5, 6, 7};
     const fbq_pick before = pick;
     (void)state;
     assert_refused(FBQ_ERR_UNSUPPORTED,

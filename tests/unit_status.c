@@ -139,7 +139,7 @@ static void test_packing(void **state)
 static void test_picks(void **state)
 {
     fbq_problem p;
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 17, 4, 1, 1, 2, 1};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 17, 4, 1, 1, 2, 1, 0};
     (void)state;
 #define UNSUPPORTED(change, ...)                                                               \
     p = problem_of(64, 128, 0, 8);                                                             \
@@ -170,7 +170,7 @@ static void test_picks(void **state)
 static fbq_status compile(const fbq_problem *p, int capability, int ptx, const char *library,
                           fbq_error *error)
 {
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1, 0};
     fbq_gpu gpu = h200;
     void *image = NULL;
     size_t bytes = 0;
@@ -191,7 +191,8 @@ static int nvrtc_there(void)
 static void test_compiling(void **state)
 {
     fbq_problem p = problem_of(16, 64, 0, 1), eight = problem_of(16, 64, 0, 9);
-    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1}, wrong = {(fbq_kernel)2, 1, 2, 1, 1, 2, 1};
+    fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1, 0},
+             wrong = {(fbq_kernel)2, 1, 2, 1, 1, 2, 1, 0};
     void *image;
     size_t bytes;
     (void)state;
@@ -353,7 +354,7 @@ static void check_one_launch(const fbq_plan *plan)
     const size_t bytes = fbq_plan_state_bytes(plan);
     const fbq_call good = {1, at, 0, at, at, at, NULL, NULL, 0, at, 0, NULL, 0, at, bytes, 1};
     fbq_call c;
-    assert_int_equal(bytes, 128 + 16 * 8);
+    assert_int_equal(bytes, 128 + 2048 * 4 + 16 * 8);
     assert_int_equal(fbq_plan_scratch_bytes(plan), 0);
     CALL(FBQ_OK, (void)c);
     CALL(FBQ_OK, c.chained = 0);
@@ -366,8 +367,8 @@ static void check_one_launch(const fbq_plan *plan)
 static void test_preparing_and_launching(void **state)
 {
     fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
-    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 0, 2, 1},
-             down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1};
+    fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 0, 2, 1, 0},
+             down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1, 0};
     fbq_context *c = NULL;
     fbq_plan *plan = NULL;
     fbq_gpu gpu;

@@ -34,6 +34,7 @@ struct DefaultPick {
     static constexpr int tiles = 1;
     static constexpr int blocks_per_sm = 1;
     static constexpr int slices = 0; // not 0: one row of x is served in one launch
+    static constexpr int splits = 0; // split-K: so many blocks share a tile
     static constexpr int down_warps = 8;
     static constexpr int down_chunks = 2;
     static constexpr int down_slices = 8;
@@ -126,12 +127,14 @@ fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &a
 template <int Group, fbq_zero Zero, class Pick, int Columns, int Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
+    constexpr int splits = Pick::splits > 1 ? Pick::splits : 1;
     const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
     const auto fused =
-        f.resident ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, Pick::tiles == 1,
-                                        Pick::warps, Pick::chunks / 2, Pick::stages, Pick::tiles>>
-                   : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
-                                        Pick::chunks / 2, Pick::stages, Pick::tiles>>;
+        f.resident
+            ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, Pick::tiles == 1,
+                                 Pick::warps, Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>
+            : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
+                                 Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>;
     bool overlaps = false;
     fbq__launch l;
     fbq_status s = compiled_for(fused, 32 * fbq__fused_warps(&f.layout, &f.fused), &overlaps);
@@ -164,9 +167,9 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     if (problem.format.group != Group || problem.format.zero != Zero)
         return FBQ_ERR_FORMAT;
     f->problem = problem;
-    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1};
+    f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
     f->fused = {FBQ_KERNEL_FUSED,         Pick::warps,  Pick::chunks, Pick::blocks_per_sm,
-                slices_of<Pick>(problem), Pick::stages, Pick::tiles};
+                slices_of<Pick>(problem), Pick::stages, Pick::tiles,  Pick::splits};
     s = read_gpu(&f->gpu);
     if (s == FBQ_OK)
         s = fbq_pick_check(&problem, &f->gpu, &f->down, nullptr);
@@ -189,10 +192,11 @@ size_t scratch_bytes(const fbq_problem &problem)
         return 0;
     f.down.slices = Pick::down_slices;
     f.fused.slices = 0; // where down is launched, and that is never less
+    f.fused.splits = Pick::splits;
     return fbq__scratch_bytes(&f, problem.m_max);
 }
 
-// Bytes of state, likewise: 0 but for a Pick with slices.
+// Bytes of state, likewise: 0 but for a Pick with slices or splits.
 template <int Group, fbq_zero Zero, class Pick = DefaultPick>
 size_t state_bytes(const fbq_problem &problem)
 {
@@ -200,6 +204,7 @@ size_t state_bytes(const fbq_problem &problem)
     if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
         return 0;
     f.fused.slices = Pick::slices;
+    f.fused.splits = Pick::splits;
     return fbq__state_bytes(&f, 1);
 }
 

@@ -315,7 +315,9 @@ typedef struct fbq_call {
  *
  * state. A launch of the plan that makes t itself publishes partial sums there under an epoch that
  * it counts up. A state that was never zeroed makes y NaN, unless chance made it look right; two
- * launches at once on one state give wrong numbers, but end.
+ * launches at once on one state give wrong numbers, but end. Where blocks share a tile (split-K, a
+ * fused pick with splits) the state also counts who has come; there, neither a state that was never
+ * zeroed nor two launches at once are seen: y is wrong, or not written.
  *
  * Returns a status only: FBQ_ERR_NULL, _SIZE, _RANK (factors for a layer of rank 0), _ALIGNMENT,
  * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two

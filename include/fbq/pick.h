@@ -25,7 +25,8 @@ typedef enum fbq_kernel {
     X(blocks_per_sm) /* fused: resident blocks a multiprocessor is asked to hold; grid = that */  \
     X(slices)        /* slices of K, each one partial sum of t; fused: 0 leaves t to down */      \
     X(stages)        /* fused: steps whose codes are on their way or in shared memory */          \
-    X(tiles)         /* fused: tiles of 16 rows that a part of x serves before the next part */
+    X(tiles)         /* fused: tiles of 16 rows that a part of x serves before the next part */   \
+    X(splits)        /* fused: split-K, blocks that share a tile, each its part of K; 0, 1: none */
 
 typedef struct fbq_pick {
     fbq_kernel kernel;

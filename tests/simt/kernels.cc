@@ -26,12 +26,12 @@ struct entry {
 typedef std::vector<entry> table;
 
 template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
-          int Units, int Stages, int Tiles>
+          int Units, int Stages, int Tiles, int Splits = 1>
 void add(table &t)
 {
-    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages, Tiles},
+    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages, Tiles, Splits},
                  fbq::fused<fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units,
-                                       Stages, Tiles>>});
+                                       Stages, Tiles, Splits>>});
 }
 
 template <int Zero, bool Resident, int Warps, int Units, int Stages, int Tiles>
@@ -84,6 +84,25 @@ void add_whole(table &t)
         SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles>(t);
 }
 
+// Split-K, with every kind of sub-branch.
+template <bool Resident, int Tiles, int Splits, int Columns, int Branch>
+void add_split(table &t)
+{
+    add<SIMT_GROUP, fbq::zero_none, Columns, Branch, 0, Resident, SIMT_BASE_WARPS, SIMT_BASE_UNITS,
+        SIMT_BASE_STAGES, Tiles, Splits>(t);
+}
+
+template <bool Resident, int Tiles, int Splits>
+void add_splits(table &t)
+{
+    add_split<Resident, Tiles, Splits, 1, fbq::branch_none>(t);
+    add_split<Resident, Tiles, Splits, 8, fbq::branch_none>(t);
+    add_split<Resident, Tiles, Splits, 1, fbq::branch_behind_down>(t);
+    add_split<Resident, Tiles, Splits, 8, fbq::branch_behind_down>(t);
+    add_split<Resident, Tiles, Splits, 1, fbq::branch_whole>(t);
+    add_split<Resident, Tiles, Splits, 8, fbq::branch_whole>(t);
+}
+
 #ifdef SIMT_ONE_PICK
 
 table make()
@@ -112,6 +131,14 @@ void add_spread(table &t)
         // t made in the same launch, which formats have no part in
         add_whole<false, SIMT_BASE_TILES>(t);
         add_whole<true, 1>(t);
+        add_splits<false, SIMT_BASE_TILES, 3>(t);
+        add_splits<true, 1, 2>(t);
+    }
+    if constexpr (Group == 128) {
+        // the first step held in registers
+        add_whole<false, 3>(t);
+        add_whole<true, 1>(t);
+        add_splits<false, 3, 2>(t);
     }
 }
 
@@ -132,7 +159,8 @@ bool equal(const variant &a, const variant &b)
 {
     return a.zero == b.zero && a.columns == b.columns && a.branch == b.branch &&
            a.chunks == b.chunks && a.resident == b.resident && a.warps == b.warps &&
-           a.part_units == b.part_units && a.stages == b.stages && a.tiles == b.tiles;
+           a.part_units == b.part_units && a.stages == b.stages && a.tiles == b.tiles &&
+           a.splits == b.splits;
 }
 
 } // namespace

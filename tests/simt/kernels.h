@@ -19,7 +19,7 @@ struct variant {
     int branch; // as device/tile.cuh numbers its kinds
     int chunks; // of K; 0: known at run time only
     bool resident;
-    int warps, part_units, stages, tiles;
+    int warps, part_units, stages, tiles, splits;
 };
 
 // Null where it was not instantiated. One function a group size (0 is the whole row) and a value of

@@ -42,6 +42,7 @@ typedef struct layer_case {
     int x_shift;                         /* words by which x misses a 16-byte boundary */
     int warps, chunks, stages, tiles;    /* of fused; 0: those of spread.h that all formats have */
     int slices, down_warps, down_chunks; /* 0: 2, 2 and 1 */
+    int splits;                          /* blocks that share a tile; 0: none do */
     int one_launch; /* slices of K, where fused makes t itself; 0: behind down */
     int impatient;  /* and a block makes what it would wait for at once */
     int chained;

@@ -189,6 +189,7 @@ static void make_picks(layer *l, const layer_case *c)
     l->fused.tiles = c->tiles ? c->tiles : SIMT_BASE_TILES;
     l->fused.blocks_per_sm = 1;
     l->fused.slices = c->one_launch;
+    l->fused.splits = c->splits;
     l->down.kernel = FBQ_KERNEL_DOWN;
     l->down.warps = c->down_warps ? c->down_warps : 2;
     l->down.chunks = c->down_chunks ? c->down_chunks : 1;
@@ -291,6 +292,8 @@ fbq_call layer_call(const layer *l, const layer_case *c)
     if (c->r > 0 && !c->unused_branch) {
         call.down = l->packed_a;
         call.up = l->packed_b;
+    }
+    if (call.down || c->splits) {
         call.scratch = l->scratch;
         call.scratch_bytes = l->scratch_bytes;
         call.state = l->state;

@@ -81,6 +81,8 @@ void global_load(const void *from, void *to, int bytes, bool noncoherent, site a
 void prefetch_l2(const void *from, int bytes, site at); // multiples of 16
 void global_store(void *to, const void *from, int bytes, site at);
 // Relaxed, at GPU scope; a load lets others run, so that polling makes progress.
+std::uint32_t relaxed_load_u32(const void *from, site at);
+void relaxed_store_u32(void *to, std::uint32_t v, site at);
 std::uint64_t relaxed_load_u64(const void *from, site at);
 void relaxed_store_u64(void *to, std::uint64_t v, site at);
 // Both return the old value. The second counts up, from `last` and beyond to 0.

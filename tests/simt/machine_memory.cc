@@ -175,27 +175,48 @@ void global_store(void *to, const void *from, int bytes, site at)
     }
 }
 
-std::uint64_t relaxed_load_u64(const void *from, site at)
+template <class Word>
+static Word relaxed_load(const void *from, site at)
 {
     machine &m = *now_running;
     m.poll(at);
-    std::uint64_t v = ~(std::uint64_t)0;
+    Word v = (Word) ~(Word)0;
     const block &b = *m.self->home;
-    if (m.m.check_read((std::uintptr_t)from, 8, memory::how::relaxed, m.stamp(at), b.x, b.y, m.r)) {
+    if (m.m.check_read((std::uintptr_t)from, sizeof v, memory::how::relaxed, m.stamp(at), b.x, b.y,
+                       m.r)) {
         std::memcpy(&v, from, sizeof v);
     }
     return v;
 }
 
-void relaxed_store_u64(void *to, std::uint64_t v, site at)
+template <class Word>
+static void relaxed_store(void *to, Word v, site at)
 {
     machine &m = *now_running;
     m.before_access(at);
     m.progress();
     const block &b = *m.self->home;
-    if (m.m.check_write((std::uintptr_t)to, 8, memory::how::relaxed, m.stamp(at), b.x, b.y, m.r)) {
+    if (m.m.check_write((std::uintptr_t)to, sizeof v, memory::how::relaxed, m.stamp(at), b.x, b.y,
+                        m.r)) {
         std::memcpy(to, &v, sizeof v);
     }
+}
+
+std::uint32_t relaxed_load_u32(const void *from, site at)
+{
+    return relaxed_load<std::uint32_t>(from, at);
+}
+void relaxed_store_u32(void *to, std::uint32_t v, site at)
+{
+    relaxed_store(to, v, at);
+}
+std::uint64_t relaxed_load_u64(const void *from, site at)
+{
+    return relaxed_load<std::uint64_t>(from, at);
+}
+void relaxed_store_u64(void *to, std::uint64_t v, site at)
+{
+    relaxed_store(to, v, at);
 }
 
 // Read and write in one go; `next` is told the old value, which is returned.

@@ -270,12 +270,13 @@ static void one_launch(void **state)
     for (int variant = 0; variant < 16; variant++) {
         for (size_t r = 0; r < COUNT(ranks); r++) {
             layer_case c = base;
-            c.n = 500; /* 32 tiles */
+            c.group = r % 2 ? 128 : 64; /* those of 128 hold their first step in registers */
+            c.n = r % 2 ? 900 : 500;    /* 57 or 32 tiles */
             c.k = variant & 4 ? 1000 : 512;
             c.x_shift = variant == 7;
             c.r = ranks[r];
             c.m = variant & 1 ? 1 + (int64_t)r * 2 : 1;
-            c.tiles = variant & 2 ? 1 : 2;
+            c.tiles = variant & 2 ? 1 : r % 2 ? 3 : 2;
             c.sms = 18; /* 16 or more blocks */
             c.resident = 18;
             c.one_launch = r < 2 ? 1 + 4 * (variant % 4) : 1 + (int)(r == 2) * (variant % 4);

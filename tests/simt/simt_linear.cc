@@ -58,7 +58,8 @@ simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
                              f.fused.warps,
                              (int)fbq__part_units(&f.fused),
                              f.fused.stages,
-                             f.fused.tiles};
+                             f.fused.tiles,
+                             fbq__splits(&f.fused)};
     if (f.gpu.capability >= 90) {
         return find_fused<1>(f.problem.format.group, v);
     }
@@ -170,15 +171,18 @@ void add_buffers(simt::memory &m, const fbq__fixed &f, const fbq_call &call)
     m.add("weights", call.weights, l.weights_bytes, steady);
     add_rows(m, "x", call.x, call.m, call.x_stride ? call.x_stride : l.shape.k, l.shape.k, 2,
              behind_down ? steady : simt::readable);
-    if (call.down && !behind_down) {
+    const bool splits = fbq__splits(&f.fused) > 1;
+    const std::size_t state = fbq__state_bytes(&f, call.m),
+                      scratch = fbq__scratch_bytes(&f, call.m);
+    if (call.down) {
         m.add("down", call.down, l.down_bytes, steady);
         m.add("up", call.up, l.up_bytes, steady);
-        m.add("state", call.state, fbq__state_bytes(&f, call.m), simt::readable | simt::writable);
-    } else if (call.down) {
-        m.add("down", call.down, l.down_bytes, steady);
-        m.add("up", call.up, l.up_bytes, steady);
-        m.add("scratch", call.scratch, fbq__scratch_bytes(&f, call.m),
-              simt::readable | simt::writable | simt::undefined);
+    }
+    if (state && (call.down || splits)) {
+        m.add("state", call.state, state, simt::readable | simt::writable);
+    }
+    if (scratch && (call.down || splits)) {
+        m.add("scratch", call.scratch, scratch, simt::readable | simt::writable | simt::undefined);
     }
     if (call.bias) {
         m.add("bias", call.bias, (std::size_t)l.n * 2, simt::readable);

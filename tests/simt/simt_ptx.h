@@ -269,7 +269,20 @@ FBQ_DEVICE void stg_relaxed_u64(void *p, u64 v, simt::site at = SIMT_HERE)
 {
     simt::relaxed_store_u64(p, v, at);
 }
+FBQ_DEVICE u32 ldg_relaxed_u32(const void *p, simt::site at = SIMT_HERE)
+{
+    return simt::relaxed_load_u32(p, at);
+}
+FBQ_DEVICE void stg_relaxed_u32(void *p, u32 v, simt::site at = SIMT_HERE)
+{
+    simt::relaxed_store_u32(p, v, at);
+}
 FBQ_DEVICE u32 atomic_turn_u32(void *p, u32 last, simt::site at = SIMT_HERE)
+{
+    return simt::atomic_turn_u32(p, last, at);
+}
+// The machine keeps the order of a program anyway.
+FBQ_DEVICE u32 atomic_turn_ordered_u32(void *p, u32 last, simt::site at = SIMT_HERE)
 {
     return simt::atomic_turn_u32(p, last, at);
 }

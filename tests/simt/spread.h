@@ -30,6 +30,7 @@
     X(128, 2, 2, 1, 3, 1, 0, true, true)                                  \
     X(128, 1, 8, 2, 2, 4, 64, false, true) /* every part is whole */      \
     X(128, 0, 1, 2, 4, 1, 21, true, false)                                \
+    X(128, 2, 4, 2, 2, 3, 0, false, false) /* holds its first step */     \
     X(128, 1, 3, 3, 4, 2, 21, false, false)                               \
     X(256, 1, 1, 2, 2, 1, 9, true, false)                                 \
     X(256, 2, 2, 3, 3, 2, 0, false, true)                                 \

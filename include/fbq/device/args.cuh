@@ -29,7 +29,9 @@ typedef struct fbq_fused_args {
     const void *blocks;   // B behind its header
     const void *a_blocks; // A behind its header, where fused makes t itself
     const float *t;       // what down wrote; or NULL
-    void *state;          // where fused makes t itself: head, partial sums (exchange.cuh)
+    void *state;          // where fused makes t itself, or blocks share a tile: its head, their
+                          // counters, t's partial sums (exchange.cuh)
+    float *sums;          // where blocks share a tile: their partial sums of y (splits.cuh)
     const void *bias;     // n words or NULL
     const void *residual; // m x n numbers of y's type or NULL
     void *y;              // m x n numbers

@@ -319,7 +319,9 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
         if (shares)
             make_share<C>(args, up, ring, next, ahead, share, head, warp, lane);
     }
-    stage_t<C>(args, area_t, head, warp, lane);
+    const bool ups = split_index<C>() == 0; // of the blocks that share tiles, one
+    if (ups)
+        stage_t<C>(args, area_t, head, warp, lane);
     sync_warps<meet_branch, branch_warps * warp_lanes>();
     if (C::whole && args.rank_tiles > 0 && warp == 0 && lane == 0)
         turn = epoch_leave(args);
@@ -328,14 +330,14 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
     bool used =
         false; // the piece at `next`: its place is filled again once nobody waits for this warp
     FBQ_NO_UNROLL
-    for (int first = block_index_x(); first < args.tiles;
-         first += args.round_tiles * grid_blocks_x(), round++) {
+    for (int first = ups ? first_tile<C>() : args.tiles; first < args.tiles;
+         first += args.round_tiles * tile_stride<C>(), round++) {
         if (round > 0)
             barrier_wait(handover.read, (u32)(round - 1) & 1u);
         FBQ_NO_UNROLL
         for (int item = warp; item < up_items(args); item += branch_warps) {
             const Up u = {first, item, 0};
-            if (up_tile(args, u) >= args.tiles)
+            if (up_tile<C>(args, u) >= args.tiles)
                 break;
             float y[4] = {0, 0, 0, 0};
             FBQ_NO_UNROLL

@@ -22,9 +22,13 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// The head of the state: {epoch of the last launch, its complement}, 0 at first; how many blocks
-// have done with the words; the first again. Then words [slice][row of x][rank].
+// The state: its head, that is {epoch of the last launch, its complement}, 0 at first; how many
+// blocks have done with the words; the first again. Then split-K's counters (splits.cuh), then
+// words [slice][row of x][rank]. Launches of any plan may follow each other on one state, so each
+// kind of number has a place of its own. host/geometry.h repeats these sizes.
 constexpr int state_head_bytes = 128;
+constexpr int state_counters = 2048;
+constexpr int state_words = state_head_bytes + state_counters * 4;
 
 // The head as it was found, the launches before having ended. What follows from it is worked out
 // where it is needed, since nothing should wait for this load that need not: hence two copies for
@@ -61,7 +65,7 @@ FBQ_DEVICE void epoch_end(const fbq_fused_args &args, u64 head)
 
 FBQ_DEVICE u8 *word_of(const fbq_fused_args &args, int slice, int m, int rank)
 {
-    return (u8 *)args.state + state_head_bytes +
+    return (u8 *)args.state + state_words +
            (((i64)slice * args.m + m) * (args.rank_tiles * tile_rows) + rank) * 8;
 }
 

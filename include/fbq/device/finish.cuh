@@ -5,6 +5,7 @@
 #define FBQ_DEVICE_FINISH_CUH
 
 #include "branch.cuh"
+#include "splits.cuh"
 
 namespace fbq
 {
@@ -88,28 +89,43 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float
                     reduce_get<C::warps>(results, args.results_stride, j));
         return;
     }
-    if (C::branch)
+    const bool ups = C::branch && split_index<C>() == 0;
+    if (ups)
         barrier_wait(handover_of<C>(args, area).ready, (u32)at.round & 1u);
+    else if (C::branch && !C::whole)
+        wait_for_producer(); // as the warps of the sub-branch have done elsewhere
     // the tiles of the round, the last of them not yet added up; or those of the group
     const int tiles = C::rounds ? at.tile + 1 : C::tiles;
-    const int first = at.first - (C::rounds ? at.tile * grid_blocks_x() : 0);
+    const int first = at.first - (C::rounds ? at.tile * tile_stride<C>() : 0);
     FBQ_NO_UNROLL
-    for (int j = place; j < tiles * outputs; j += C::warps * warp_lanes) {
+    for (int j = place; j - lane < tiles * outputs; j += C::warps * warp_lanes) {
         const int i = j / outputs, m = j / tile_rows % C::columns, row = j % tile_rows;
-        const int n = (first + i * grid_blocks_x()) * tile_rows + row, index = row * C::columns + m;
-        if (n >= args.n - (FBQ_PLANT == 3 ? 1 : 0) || m >= args.m)
-            continue;
-        float v;
-        if (C::rounds && i < at.tile)
-            v = lds_f32(sums + (u32)(i * bytes + index * 4));
-        else
-            v = reduce_get<C::warps>(results + (u32)(C::rounds ? 0 : i * bytes),
-                                     args.results_stride, index);
-        if (C::branch)
-            v = add(v, up_get<C>(args, up + (u32)((i << args.up_shift) * bytes + index * 4)));
-        write_y(args, n, m, v);
+        const int tile = first + i * tile_stride<C>(), n = tile * tile_rows + row;
+        const int index = row * C::columns + m;
+        const bool mine =
+            j < tiles * outputs && n < args.n - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
+        float v = 0;
+        if (mine) {
+            if (C::rounds && i < at.tile)
+                v = lds_f32(sums + (u32)(i * bytes + index * 4));
+            else
+                v = reduce_get<C::warps>(results + (u32)(C::rounds ? 0 : i * bytes),
+                                         args.results_stride, index);
+            if (ups)
+                v = add(v, up_get<C>(args, up + (u32)((i << args.up_shift) * bytes + index * 4)));
+        }
+        if (C::splits > 1) {
+            const int begin = j - lane, begin_tile = first + begin / outputs * tile_stride<C>();
+            if (begin_tile >= args.tiles)
+                break;
+            u32 *counter = split_counter<C>(args, begin_tile, begin % outputs);
+            if (!split_add<C>(v, args, counter, tile, j % outputs, mine, lane))
+                continue;
+        }
+        if (mine)
+            write_y(args, n, m, v);
     }
-    if (C::branch && !at.end)
+    if (ups && !at.end)
         barrier_arrive(handover_of<C>(args, area).read);
 }
 

@@ -40,13 +40,13 @@ template <class C>
 FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
                      const Share &share, int lane)
 {
-    Ahead ahead = ahead_begin(args);
+    Ahead ahead = ahead_begin<C>(args);
     if (!C::branch || C::whole) {
         if (FBQ_BULK_COPIES) {
             FBQ_NO_UNROLL
             for (int s = 0; s < C::stages; s++)
                 prefetch_step<C>(args, ahead, share, lane);
-            ahead = ahead_begin(args);
+            ahead = ahead_begin<C>(args);
         }
         wait_for_producer();
         // Not before: a chained launch behind this one relies on all that this one waits for.
@@ -75,7 +75,7 @@ template <class C>
 FBQ_DEVICE Ahead ask_chained(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
                              const Share &share, int lane)
 {
-    Ahead ahead = ahead_begin(args);
+    Ahead ahead = ahead_begin<C>(args);
     hold(args.hold);
     if (C::whole) {
         Ahead first = ahead;
@@ -102,7 +102,7 @@ FBQ_DEVICE Ahead ask_chained(Held<C> &held, const fbq_fused_args &args, const Ri
         fetch_x<C>(args, ring, share, lane);
     if (!C::resident) {
         // x of the steps that begin a part
-        Ahead again = ahead_begin(args);
+        Ahead again = ahead_begin<C>(args);
         FBQ_UNROLL
         for (int s = 0; s < C::stages; s++)
             if (s % C::tiles == 0 && !(C::holds && s == 0))
@@ -139,9 +139,9 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
 
     int slot = 0;
     Cursor next = {C::holds, 0};
-    Walk at = {block_index_x(), 0, 0, 0, true, false};
+    Walk at = {first_tile<C>(), 0, 0, 0, true, false};
     FBQ_NO_UNROLL
-    for (; at.first < args.tiles; at.first += C::tiles * grid_blocks_x(), at.group++) {
+    for (; at.first < args.tiles; at.first += C::tiles * tile_stride<C>(), at.group++) {
         float y[C::tiles][4] = {};
         FBQ_NO_UNROLL
         for (int part = 0; part < parts_of_k<C>(args); part++) {
@@ -160,14 +160,14 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
                     multiply_held<C>(y[i], held, p, x, lane);
                     continue;
                 }
-                if (i == 0 || at.first + i * grid_blocks_x() < args.tiles)
+                if (i == 0 || at.first + i * tile_stride<C>() < args.tiles)
                     multiply<C>(y[i], args, p, ring_stage<C>(ring, next.stage), x, lane);
                 ring_next<C>(args, ring, next, ahead, share, lane);
             }
             if (!C::resident)
                 slot = next_of(slots_of<C>(args), slot);
         }
-        at.end = at.first + C::tiles * grid_blocks_x() >= args.tiles;
+        at.end = at.first + C::tiles * tile_stride<C>() >= args.tiles;
         // Behind down, the next layer's down may come and wait beside this. Earlier it would hold
         // up blocks of this kernel.
         if (C::branch && !C::whole && at.end)

@@ -48,9 +48,10 @@ struct Up {
     int step;  // of the tile: 16 ranks
 };
 
+template <class C>
 FBQ_DEVICE int up_tile(const fbq_fused_args &args, const Up &u)
 {
-    return u.first + (u.item >> args.up_shift) * grid_blocks_x();
+    return u.first + (u.item >> args.up_shift) * tile_stride<C>();
 }
 
 FBQ_DEVICE int up_first_step(const fbq_fused_args &args, int item)
@@ -64,15 +65,17 @@ FBQ_DEVICE int up_items(const fbq_fused_args &args)
     return args.round_tiles << args.up_shift;
 }
 
+template <class C>
 FBQ_DEVICE Up up_begin(const fbq_fused_args &args, int warp)
 {
     Up u;
-    u.first = warp < up_items(args) ? block_index_x() : args.tiles;
+    u.first = split_index<C>() == 0 && warp < up_items(args) ? first_tile<C>() : args.tiles;
     u.item = warp;
     u.step = up_first_step(args, warp);
     return u;
 }
 
+template <class C>
 FBQ_DEVICE void up_advance(const fbq_fused_args &args, Up &u, int warp)
 {
     u.step += 1 << args.piece_shift << args.up_shift;
@@ -81,7 +84,7 @@ FBQ_DEVICE void up_advance(const fbq_fused_args &args, Up &u, int warp)
     u.item += branch_warps;
     if (u.item >= up_items(args)) {
         u.item = warp;
-        u.first += args.round_tiles * grid_blocks_x();
+        u.first += args.round_tiles * tile_stride<C>();
     }
     u.step = up_first_step(args, u.item);
 }
@@ -111,12 +114,12 @@ FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, i
         bytes = piece_bytes;
         ahead.a += branch_warps * piece_bytes;
         ahead.a_left--;
-    } else if (up_tile(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
+    } else if (up_tile<C>(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
         const Up &u = ahead.up;
         from = (const u8 *)args.blocks +
-               ((i64)up_tile(args, u) * args.rank_tiles + u.step) * block_bytes;
+               ((i64)up_tile<C>(args, u) * args.rank_tiles + u.step) * block_bytes;
         bytes = min_int(args.rank_tiles - u.step, 1 << args.piece_shift) * block_bytes;
-        up_advance(args, ahead.up, warp);
+        up_advance<C>(args, ahead.up, warp);
     }
     if (bytes > 0 && (!FBQ_BULK_COPIES || one_lane(lane))) {
         if (FBQ_BULK_COPIES)
@@ -146,7 +149,7 @@ FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceA
         }
         sync_warp();
     }
-    ahead.up = up_begin(args, warp);
+    ahead.up = up_begin<C>(args, warp);
     ahead.a_left = 0;
     if (C::whole && block_index_x() < down_shares(args)) {
         const DownShare share = down_share_of(args, block_index_x());

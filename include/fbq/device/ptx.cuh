@@ -381,6 +381,16 @@ FBQ_DEVICE void stg_relaxed_u64(void *p, u64 v)
 {
     asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
 }
+FBQ_DEVICE u32 ldg_relaxed_u32(const void *p)
+{
+    u32 v;
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+}
+FBQ_DEVICE void stg_relaxed_u32(void *p, u32 v)
+{
+    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
 // Count up, from `last` to 0; what it was before.
 FBQ_DEVICE u32 atomic_turn_u32(void *p, u32 last)
 {
@@ -389,6 +399,16 @@ FBQ_DEVICE u32 atomic_turn_u32(void *p, u32 last)
                  : "=r"(v)
                  : "l"(p), "r"(last)
                  : "memory");
+    return v;
+}
+
+// The same, after all that the warp had stored when it met, and before all that this lane and those
+// that meet it later load.
+FBQ_DEVICE u32 atomic_turn_ordered_u32(void *p, u32 last)
+{
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
+    const u32 v = atomic_turn_u32(p, last);
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
     return v;
 }
 

@@ -27,10 +27,11 @@ struct Ahead {
     int slot; // for the part's x
 };
 
+template <class C>
 FBQ_DEVICE Ahead ahead_begin(const fbq_fused_args &args)
 {
     Ahead a;
-    a.first = block_index_x();
+    a.first = first_tile<C>();
     a.tile = a.part = a.slot = 0;
     a.record = (const u8 *)args.records + (i64)a.first * args.record_bytes;
     return a;
@@ -58,7 +59,7 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
         return;
     }
     a.part = 0;
-    a.first += C::tiles * grid_blocks_x();
+    a.first += C::tiles * tile_stride<C>();
 }
 
 // A warp's ring: its stages, the barriers of their copies (and one of x, where that stays or the
@@ -222,7 +223,8 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
         const saddr slot = ring.x + (u32)(ahead.slot * slot_bytes<C>(args));
         const Part p = part_of<C>(share, ahead.part);
         const bool some = C::even || p.count > 0;
-        const bool there = C::tiles == 1 || ahead.first + ahead.tile * grid_blocks_x() < args.tiles;
+        const bool there =
+            C::tiles == 1 || ahead.first + ahead.tile * tile_stride<C>() < args.tiles;
         const bool x_too = !C::resident && some && ahead.tile == 0 && want != want_no_x;
         const bool runs = x_too && x_in_runs(args, share);
         if (x_too && !runs && want != want_codes)
@@ -258,7 +260,7 @@ FBQ_DEVICE void prefetch_step(const fbq_fused_args &args, Ahead &ahead, const Sh
                               int lane)
 {
     const Part p = part_of<C>(share, ahead.part);
-    if ((C::even || p.count > 0) && ahead.first + ahead.tile * grid_blocks_x() < args.tiles) {
+    if ((C::even || p.count > 0) && ahead.first + ahead.tile * tile_stride<C>() < args.tiles) {
         const Run r = run_of<C>(args, p);
         prefetch_l2(ahead.record + r.codes, r.codes_bytes, lane);
         prefetch_l2(ahead.record + r.scales, r.scales_bytes, lane);

@@ -43,9 +43,9 @@ constexpr int branch_whole = 2;
 //   Zero     zero kind                     Branch   the sub-branch, as below
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
 //   Resident all of x stays in shared memory; else its parts come and go
-//   Warps, PartUnits, Stages, Tiles: the pick
+//   Warps, PartUnits, Stages, Tiles, Splits: the pick
 template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
-          int PartUnits, int Stages, int Tiles>
+          int PartUnits, int Stages, int Tiles, int Splits = 1>
 struct Fused {
     static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
     static_assert(Columns == 1 || Columns == 8, "");
@@ -54,9 +54,11 @@ struct Fused {
     static_assert(PartUnits >= 1 && PartUnits <= 32, "");
     static_assert(Stages >= 2 && Stages <= 4, "");
     static_assert(Tiles >= 1 && Tiles <= 8, "");
+    static_assert(Splits >= 1 && Splits <= 8, "");
 
     static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
-                         warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles;
+                         warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles,
+                         splits = Splits;
     static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole,
                           resident = Resident;
 
@@ -75,7 +77,7 @@ struct Fused {
                                   (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0));
 
     // Every part of every warp is whole.
-    static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * PartUnits) == 0;
+    static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * Splits * PartUnits) == 0;
 
     // A stage of the ring: codes, scales (with fp16 zero points), integer zero points; whole lines,
     // since bulk copies are fastest between those. host/geometry.h repeats these sizes.
@@ -109,12 +111,30 @@ FBQ_DEVICE int units_of_k(const fbq_fused_args &args)
 template <class C>
 FBQ_DEVICE constexpr int parts_of_k()
 {
-    return ceil_div(ceil_div((C::chunks + 1) / 2, C::warps), C::part_units);
+    return ceil_div(ceil_div((C::chunks + 1) / 2, C::warps * C::splits), C::part_units);
 }
 template <class C>
 FBQ_DEVICE int parts_of_k(const fbq_fused_args &args)
 {
     return C::chunks ? parts_of_k<C>() : args.parts;
+}
+
+// Split-K: C::splits neighbouring blocks share their tiles, each with its part of K. Where a block
+// begins its walk over the tiles, how far it is to the next, and which part of K is its.
+template <class C>
+FBQ_DEVICE int first_tile()
+{
+    return block_index_x() / C::splits;
+}
+template <class C>
+FBQ_DEVICE int tile_stride()
+{
+    return grid_blocks_x() / C::splits;
+}
+template <class C>
+FBQ_DEVICE int split_index()
+{
+    return C::splits == 1 ? 0 : block_index_x() % C::splits;
 }
 
 // One warp's run of units: [first, end).
@@ -125,8 +145,9 @@ struct Share {
 template <class C>
 FBQ_DEVICE Share share_of(const fbq_fused_args &args, int warp)
 {
-    const int units = units_of_k<C>(args);
-    return Share{warp * units / C::warps, (warp + 1) * units / C::warps};
+    constexpr int warps = C::splits * C::warps; // that share a tile
+    const int units = units_of_k<C>(args), index = split_index<C>() * C::warps + warp;
+    return Share{index * units / warps, (index + 1) * units / warps};
 }
 
 // A part of a tile: `count` units from `first` on. A warp whose run is shorter than the others' may

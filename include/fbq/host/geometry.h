@@ -60,20 +60,49 @@ static inline int fbq__branch(const fbq_layout *l, const fbq_pick *fused)
     return l->rank_tiles == 0 ? 0 : fbq__whole(l, fused) ? 2 : 1;
 }
 
-/* Bytes of t's partial sums, where down makes them. */
-static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
+/* Blocks that share a tile. */
+static inline int fbq__splits(const fbq_pick *fused)
+{
+    return fused->splits > 1 ? fused->splits : 1;
+}
+
+/* Bytes of t's partial sums, where down makes them; in the scratch. */
+static inline size_t fbq__t_bytes(const fbq__fixed *f, int64_t m)
 {
     if (fbq__whole(&f->layout, &f->fused))
         return 0;
     return (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->down.slices) * sizeof(float);
 }
 
-/* Bytes of the state, where fused does: repeats device/exchange.cuh. */
+/* Bytes of y's partial sums, where blocks share a tile; behind t's. */
+static inline size_t fbq__sums_bytes(const fbq__fixed *f, int64_t m)
+{
+    if (fbq__splits(&f->fused) == 1)
+        return 0;
+    return (size_t)(f->fused.splits * f->layout.tiles * FBQ_TILE * fbq__columns(m)) * sizeof(float);
+}
+
+static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
+{
+    return fbq__t_bytes(f, m) + fbq__sums_bytes(f, m);
+}
+
+/* The state: repeats device/exchange.cuh and splits.cuh. */
+#define FBQ__STATE_HEAD 128
+#define FBQ__STATE_COUNTERS 2048
+
+static inline int64_t fbq__counters(const fbq_layout *l, int64_t m)
+{
+    return l->tiles * (m == 1 ? 1 : FBQ_TILE * fbq__columns(m) / 32);
+}
+
 static inline size_t fbq__state_bytes(const fbq__fixed *f, int64_t m)
 {
-    if (!fbq__whole(&f->layout, &f->fused))
+    const int whole = fbq__whole(&f->layout, &f->fused);
+    if (!whole && fbq__splits(&f->fused) == 1)
         return 0;
-    return 128 + (size_t)(f->layout.rank_tiles * FBQ_TILE * m * f->fused.slices) * 8;
+    return FBQ__STATE_HEAD + FBQ__STATE_COUNTERS * 4 +
+           (size_t)(whole ? f->layout.rank_tiles * FBQ_TILE * m * f->fused.slices : 0) * 8;
 }
 
 /* ---- Shared memory of fused: repeats the constants of device/tile.cuh and branch.cuh ---- */
@@ -90,10 +119,17 @@ static inline int64_t fbq__part_units(const fbq_pick *pick)
     return pick->chunks / 2;
 }
 
+/* The most units of a tile that a warp has. */
+static inline int64_t fbq__share(const fbq_layout *l, const fbq_pick *pick)
+{
+    const int64_t warps = (int64_t)pick->warps * fbq__splits(pick);
+    return (fbq__units(l) + warps - 1) / warps;
+}
+
 static inline int64_t fbq__parts(const fbq_layout *l, const fbq_pick *pick)
 {
-    int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps, part = fbq__part_units(pick);
-    return (share + part - 1) / part;
+    const int64_t part = fbq__part_units(pick);
+    return (fbq__share(l, pick) + part - 1) / part;
 }
 
 /* One stage of a warp's ring: codes, scales, integer zero points; whole lines. */
@@ -118,16 +154,24 @@ static inline int fbq__fused_warps(const fbq_layout *l, const fbq_pick *pick)
     return pick->warps + (l->rank_tiles ? FBQ__BRANCH_WARPS : 0);
 }
 
-/* Blocks of fused, and the groups of tiles that a block takes. */
-static inline int64_t fbq__blocks(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+/* How far it is from a block's tile to its next: the blocks of fused, those that share tiles
+ * counted once. */
+static inline int64_t fbq__tile_stride(const fbq_layout *l, const fbq_gpu *gpu,
+                                       const fbq_pick *pick)
 {
-    int64_t most = (int64_t)gpu->sms * pick->blocks_per_sm;
+    int64_t most = (int64_t)gpu->sms * pick->blocks_per_sm / fbq__splits(pick);
     return most < 1 ? 1 : most < l->tiles ? most : l->tiles;
 }
 
+static inline int64_t fbq__blocks(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
+{
+    return fbq__tile_stride(l, gpu, pick) * fbq__splits(pick);
+}
+
+/* The groups of tiles that a block takes. */
 static inline int64_t fbq__groups(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick)
 {
-    int64_t turn = fbq__blocks(l, gpu, pick) * pick->tiles;
+    int64_t turn = fbq__tile_stride(l, gpu, pick) * pick->tiles;
     return (l->tiles + turn - 1) / turn;
 }
 
@@ -255,31 +299,36 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
 
 /* The longest step for warps that have `share` units of a tile: three, or two where the next
  * launch's steps come while this one runs, so that both have room; unless two would make the last
- * step a short one in few. Measured on an H200 (docs/kernels.md). */
+ * step a short one in few. Before sm_90 a fused that makes t itself gets by with shorter ones.
+ * Measured on an H200 (docs/kernels.md). */
 static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                         const fbq_pick *pick, int64_t share)
 {
-    if (m > 1 || gpu->capability < 90 || fbq__branch(l, pick) == 1)
+    if (m > 1 || fbq__branch(l, pick) == 1)
         return 3;
+    if (gpu->capability < 90)
+        return !fbq__whole(l, pick) ? 3 : share <= 4 ? 1 : 2;
     if (fbq__whole(l, pick))
         return share < 7 ? 3 : 2;
     return share == 3 || (share == 5 && pick->tiles > 2) ? 3 : 2;
 }
 
 /* Choose the step and the stages of a pick that has its tiles: two stages of such steps, as even as
- * they come out; where shared memory does not suffice for two units, four stages of one. */
+ * they come out, or three; where shared memory does not suffice for two units, four stages of one.
+ */
 static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                     fbq_pick *pick)
 {
-    const int64_t share = (fbq__units(l) + pick->warps - 1) / pick->warps;
+    const int64_t share = fbq__share(l, pick);
     const int64_t most = fbq__longest_step(l, gpu, m, pick, share);
     const int64_t parts = (share + most - 1) / most;
-    pick->stages = 2;
+    const int three = m == 1 && fbq__whole(l, pick) && gpu->capability < 90;
+    pick->stages = three ? 3 : 2;
     for (pick->chunks = (int)(2 * ((share + parts - 1) / parts));
          pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m); pick->chunks -= 2)
         ;
     if (pick->chunks == 2)
-        for (pick->stages = 4; pick->stages > 2 && !fbq__fused_fits(l, gpu, pick, m);
+        for (pick->stages = three ? 3 : 4; pick->stages > 2 && !fbq__fused_fits(l, gpu, pick, m);
              pick->stages--)
             ;
     return fbq__fused_fits(l, gpu, pick, m);
@@ -292,7 +341,7 @@ static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 {
     if (m > 1 || gpu->capability < 90)
         return 1;
-    if (l->rank_tiles == 0 && fbq__units(l) <= 2 * pick->warps)
+    if (l->rank_tiles == 0 && fbq__share(l, pick) <= 2)
         return l->tiles;
     return fbq__whole(l, pick) ? 6 : 7;
 }
@@ -302,12 +351,12 @@ static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
  * groups. Measured on an H200 (docs/kernels.md). */
 static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
 {
-    const int64_t blocks = fbq__blocks(l, gpu, pick), own = (l->tiles + blocks - 1) / blocks;
+    const int64_t stride = fbq__tile_stride(l, gpu, pick), own = (l->tiles + stride - 1) / stride;
     const int64_t most = gpu->capability < 90 ? 1 : m > 1 ? 4 : 7;
     const int64_t groups = (own + most - 1) / most;
     pick->tiles = 1;
     if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
-        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__units(l) <= pick->warps))
+        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__share(l, pick) == 1))
         return;
     for (pick->tiles = (int)((own + groups - 1) / groups);
          !fbq__choose_steps(l, gpu, m, pick) && pick->tiles > 1;
@@ -316,14 +365,15 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 }
 
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
- * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles and longer
- * steps take more. */
+ * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
+ * and so does a first step that is held in registers, as with more tiles or with an x that stays.
+ */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
     const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           pick->warps == 16 && pick->tiles <= 2 &&
+           pick->warps == 16 && pick->tiles <= 2 && !f->resident &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
@@ -339,7 +389,8 @@ static inline void fbq__fix(fbq__fixed *f)
  * tiles a block and costs others up to 10 % (measured; docs/kernels.md). */
 static inline int fbq__one_split(const fbq__fixed *f)
 {
-    return f->layout.tiles <= (int64_t)2 * f->gpu.sms * f->fused.blocks_per_sm;
+    return f->layout.tiles * fbq__splits(&f->fused) <=
+           (int64_t)2 * f->gpu.sms * f->fused.blocks_per_sm;
 }
 
 /* ---- Arguments ---- */
@@ -360,11 +411,9 @@ static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
 static inline int64_t fbq__ahead_bytes(const fbq__fixed *f)
 {
     int64_t warps = f->layout.rank_tiles * f->down.slices * f->down.warps;
-    int64_t first = (int64_t)f->gpu.sms * f->fused.blocks_per_sm, bytes;
+    int64_t bytes = fbq__tile_stride(&f->layout, &f->gpu, &f->fused) * f->layout.record_bytes;
     if (fbq__parts(&f->layout, &f->fused) > 1)
         return 0;
-    first = first < f->layout.tiles ? first : f->layout.tiles;
-    bytes = first * f->layout.record_bytes;
     return (bytes < 4 << 20 ? bytes : 4 << 20) / warps / 128 * 128;
 }
 
@@ -416,6 +465,8 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->a_blocks = (const char *)(call->down ? call->down : call->weights) + FBQ_HEADER_BYTES;
     args->t = (const float *)call->scratch;
     args->state = call->state;
+    if (fbq__splits(pick) > 1)
+        args->sums = (float *)((char *)call->scratch + (call->down ? fbq__t_bytes(f, call->m) : 0));
     args->bias = call->bias;
     args->residual = call->residual;
     args->y = call->y;
@@ -423,7 +474,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_stride = call->y_stride ? call->y_stride : l->n;
     args->residual_stride = call->residual_stride ? call->residual_stride : l->n;
     args->record_bytes = l->record_bytes;
-    args->round_bytes = l->record_bytes * grid;
+    args->round_bytes = l->record_bytes * fbq__tile_stride(l, &f->gpu, pick);
     args->codes_bytes = (int)l->codes_bytes;
     args->scales_bytes = (int)l->scales_bytes;
     args->m = (int)call->m;
@@ -471,6 +522,17 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 
 /* ---- The call's own checks: a launch returns a status only ---- */
 
+static inline fbq_status fbq__buffer_check(const void *memory, size_t bytes, size_t wanted)
+{
+    if (wanted == 0)
+        return FBQ_OK;
+    if (!memory)
+        return FBQ_ERR_NULL;
+    if ((uintptr_t)memory & 15)
+        return FBQ_ERR_ALIGNMENT;
+    return bytes < wanted ? FBQ_ERR_BUFFER : FBQ_OK;
+}
+
 static inline fbq_status fbq__call_check(const fbq__fixed *f, const fbq_call *call)
 {
     const fbq_layout *l = &f->layout;
@@ -490,20 +552,13 @@ static inline fbq_status fbq__call_check(const fbq__fixed *f, const fbq_call *ca
         ((uintptr_t)call->x | (uintptr_t)call->bias) & 1 ||
         ((uintptr_t)call->y | (uintptr_t)call->residual) & (y_size - 1))
         return FBQ_ERR_ALIGNMENT;
-    if (call->down && fbq__whole(l, &f->fused)) {
-        if (!call->state)
-            return FBQ_ERR_NULL;
-        if ((uintptr_t)call->state & 15)
-            return FBQ_ERR_ALIGNMENT;
-        if (call->state_bytes < fbq__state_bytes(f, call->m))
-            return FBQ_ERR_BUFFER;
-    } else if (call->down) {
-        if (!call->scratch)
-            return FBQ_ERR_NULL;
-        if ((uintptr_t)call->scratch & 15)
-            return FBQ_ERR_ALIGNMENT;
-        if (call->scratch_bytes < fbq__scratch_bytes(f, call->m))
-            return FBQ_ERR_BUFFER;
+    if (call->down || fbq__splits(&f->fused) > 1) {
+        const fbq_status state =
+            fbq__buffer_check(call->state, call->state_bytes, fbq__state_bytes(f, call->m));
+        if (state != FBQ_OK)
+            return state;
+        return fbq__buffer_check(call->scratch, call->scratch_bytes,
+                                 fbq__scratch_bytes(f, call->m));
     }
     return FBQ_OK;
 }

@@ -137,10 +137,10 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
         text, bytes,
         "extern \"C\" __global__ void %s%s(const "
         "__grid_constant__ fbq_fused_args args)\n"
-        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %d, %d, %s, %d, %d, %d, %d>>(args);\n}\n",
+        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %d, %d, %s, %d, %d, %d, %d, %d>>(args);\n}\n",
         bounds, name, f->problem.format.group, (int)f->problem.format.zero, columns,
         fbq__branch(&f->layout, &f->fused), (int)f->layout.chunks, f->resident ? "true" : "false",
-        pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles);
+        pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles, fbq__splits(pick));
 }
 
 /* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and
@@ -173,7 +173,7 @@ static fbq_status fbq__nvrtc_fail(const fbq__nvrtc *n, void *program, int result
 static fbq_status fbq__nvrtc_build(const fbq__nvrtc *n, const char *source, int capability, int ptx,
                                    void **image, size_t *bytes, fbq_error *error)
 {
-    const char *texts[16], *names[16];
+    const char *texts[fbq_device_source_count], *names[fbq_device_source_count];
     char arch[48];
     const char *options[] = {arch, "--std=c++17"};
     void *program = NULL, *memory = NULL;

@@ -13,6 +13,7 @@ static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
 /* Most rows of x that the kernels of this version take. */
 #define FBQ__MAX_M 8
 #define FBQ__MAX_SLICES 64
+#define FBQ__MAX_SPLITS 8
 
 /* Is the problem one that this version has kernels for? Fills its layout. */
 static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *layout,
@@ -97,6 +98,7 @@ static fbq_status fbq__pick_fields_check(const fbq_pick *pick, fbq_error *error)
     FBQ__TRY(fbq__pick_in_range("stages", pick->stages, 2, 4, error));
     FBQ__TRY(fbq__pick_in_range("tiles", pick->tiles, 1, 8, error));
     FBQ__TRY(fbq__pick_in_range("slices", pick->slices, 0, FBQ__MAX_SLICES, error));
+    FBQ__TRY(fbq__pick_in_range("splits", pick->splits, 0, FBQ__MAX_SPLITS, error));
     return fbq__pick_in_range("blocks_per_sm", pick->blocks_per_sm, 1, 16, error);
 }
 
@@ -120,6 +122,14 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
             "the down-projection, for %lld blocks; lower it, or 0 for a launch of down",
             pick->slices, (long long)l.rank_tiles, (long long)(l.rank_tiles * pick->slices),
             (long long)fbq__blocks(&l, gpu, pick));
+    if (fbq__splits(pick) > 1 && fbq__counters(&l, problem->m_max) > FBQ__STATE_COUNTERS)
+        return fbq__fail(error, FBQ_ERR_PICK, 0,
+                         "pick.splits is %d, but split-K is for layers of few rows: N is %lld, "
+                         "expected at most %lld with up to %d rows of x; take 0",
+                         pick->splits, (long long)l.n,
+                         (long long)(FBQ__STATE_COUNTERS * l.tiles /
+                                     fbq__counters(&l, problem->m_max) * FBQ_TILE),
+                         problem->m_max);
     if (threads > most_threads)
         return fbq__fail(error, FBQ_ERR_PICK, 0,
                          "pick.warps x blocks_per_sm makes %d threads of about %d registers; a "
