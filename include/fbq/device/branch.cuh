@@ -118,44 +118,36 @@ FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, 
 {
     const Taken<C> own = taken_by<C>(step, lane);
     const int ranks = args.rank_tiles * tile_rows;
-    constexpr int batch = 1; // slices on their way at a time
     int polls = 0;
     FBQ_NO_UNROLL
-    for (int first = 0; first < args.slices; first += own.stride * batch) {
-        f32x4 v[batch][t_batch];
+    for (int first = 0; first < args.slices; first += own.stride) {
+        const int slice = first + own.first;
+        f32x4 v[t_batch];
         FBQ_NO_UNROLL
         for (;;) {
             bool there = true;
             FBQ_UNROLL
-            for (int i = 0; i < batch; i++) {
-                FBQ_UNROLL
-                for (int j = 0; j < t_batch; j++) {
-                    const int slice = first + own.first + i * own.stride;
-                    const int rank = own.rank + j * branch_warps * tile_rows;
-                    v[i][j] = f32x4{0, 0, 0, 0};
-                    if (own.column < args.m && slice < args.slices && rank < ranks &&
-                        !words_take(v[i][j], word_of(args, slice, own.column, rank),
-                                    epoch_of(head)))
-                        there = false;
-                }
+            for (int j = 0; j < t_batch; j++) {
+                const int rank = own.rank + j * branch_warps * tile_rows;
+                v[j] = f32x4{0, 0, 0, 0};
+                if (own.column < args.m && slice < args.slices && rank < ranks &&
+                    !words_take(v[j], word_of(args, slice, own.column, rank), epoch_of(head)))
+                    there = false;
             }
             if (warp_all(there))
                 break;
             if (polls++ < args.patience)
                 continue;
             FBQ_NO_UNROLL
-            for (int i = 0; i < own.stride * batch * t_batch; i++) {
-                const int slice = first + i / t_batch, tile = step + i % t_batch * branch_warps;
-                if (slice < args.slices && tile < args.rank_tiles)
-                    help<C>(args, down_share_of(args, slice * args.rank_tiles + tile), head, lane);
+            for (int i = 0; i < own.stride * t_batch; i++) {
+                const int other = first + i / t_batch, tile = step + i % t_batch * branch_warps;
+                if (other < args.slices && tile < args.rank_tiles)
+                    help<C>(args, down_share_of(args, other * args.rank_tiles + tile), head, lane);
             }
         }
         FBQ_UNROLL
-        for (int i = 0; i < batch; i++) {
-            FBQ_UNROLL
-            for (int j = 0; j < t_batch; j++)
-                add_to(sum[j], v[i][j]);
-        }
+        for (int j = 0; j < t_batch; j++)
+            add_to(sum[j], v[j]);
     }
     if (!head_is_good(head)) {
         FBQ_UNROLL

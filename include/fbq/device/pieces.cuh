@@ -140,15 +140,7 @@ FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceA
     r.stages = area + (u32)(args.smem_pieces + warp * piece_stages * r.stride);
     r.barriers = area + (u32)(args.smem_barriers + C::warps * (C::stages + 1) * 8 + 16 +
                               warp * piece_stages * 8);
-    if (FBQ_BULK_COPIES) {
-        if (one_lane(lane)) {
-            FBQ_UNROLL
-            for (int s = 0; s < piece_stages; s++)
-                barrier_init(r.barriers + (u32)(s * 8), 1);
-            barriers_ready();
-        }
-        sync_warp();
-    }
+    barriers_begin<piece_stages>(r.barriers, lane);
     ahead.up = up_begin<C>(args, warp);
     ahead.a_left = 0;
     if (C::whole && block_index_x() < down_shares(args)) {

@@ -68,6 +68,21 @@ struct Ring {
     saddr stages, barriers, x;
 };
 
+// A warp makes the barriers of its copies.
+template <int Count>
+FBQ_DEVICE void barriers_begin(saddr barriers, int lane)
+{
+    if (FBQ_BULK_COPIES) {
+        if (one_lane(lane)) {
+            FBQ_UNROLL
+            for (int s = 0; s < Count; s++)
+                barrier_init(barriers + (u32)(s * 8), 1);
+            barriers_ready();
+        }
+        sync_warp();
+    }
+}
+
 template <class C>
 FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
@@ -76,15 +91,7 @@ FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
     r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
     r.x = area + (u32)(args.smem_x + warp * slots_of<C>(args) * slot_bytes<C>(args));
-    if (FBQ_BULK_COPIES) {
-        if (one_lane(lane)) {
-            FBQ_UNROLL
-            for (int s = 0; s < barriers; s++)
-                barrier_init(r.barriers + (u32)(s * 8), 1);
-            barriers_ready();
-        }
-        sync_warp();
-    }
+    barriers_begin<barriers>(r.barriers, lane);
     return r;
 }
 
