@@ -267,6 +267,13 @@ static void test_defaults(void **state)
                 p.shape = fbq_shape_of(14336, 4096, 128);
                 take(&p, FBQ_KERNEL_FUSED, NULL);
             }
+    /* where x does not stay, many tiles at a time in one launch */
+    for (int g = 2; g < 4; g++)
+        for (int zero = 0; zero < 3; zero++) {
+            fbq_problem p = problem_of(groups[g], (fbq_zero)zero, 4096, 128, 1);
+            p.shape = fbq_shape_of(14336, 29568, 128);
+            take(&p, FBQ_KERNEL_FUSED, NULL);
+        }
     take_others();
     take_splits();
     for (int i = 0; i < all.count; i++)

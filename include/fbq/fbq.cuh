@@ -183,7 +183,8 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
 } // namespace detail
 
 // Bytes of scratch that fbq::linear wants for calls of up to problem.m_max rows; 0 without a
-// sub-branch, or where problem's format or shape is not one that fbq_layout_of takes.
+// sub-branch but for a Pick with splits, and where problem's format or shape is not one that
+// fbq_layout_of takes.
 template <int Group, fbq_zero Zero, class Pick = DefaultPick>
 size_t scratch_bytes(const fbq_problem &problem)
 {

@@ -207,10 +207,11 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
 /* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1,
  * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. The result is a cubin for
  * gpu->capability; with `ptx` not 0 it is PTX text of that virtual architecture instead. The
- * problem's k and what fits into the GPU's shared memory are compiled in. *image is released with
- * fbq_free. nvrtc_library as in fbq_options. Fails with FBQ_ERR_NULL, what fbq_layout_of says of
- * the problem, _UNSUPPORTED, _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER, _COMPILE or _OUT_OF_HOST.
- * Thread-safe. */
+ * problem's k and what fits into the GPU's shared memory are compiled in. Where K is uneven and two
+ * launches shall run side by side, so with few registers, the code may spill; fbq_prepare sees that
+ * and compiles again with more, this call does not. *image is released with fbq_free. nvrtc_library
+ * as in fbq_options. Fails with FBQ_ERR_NULL, what fbq_layout_of says of the problem, _UNSUPPORTED,
+ * _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER, _COMPILE or _OUT_OF_HOST. Thread-safe. */
 fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
                        int ptx, const char *nvrtc_library, void **image, size_t *bytes,
                        fbq_error *error);

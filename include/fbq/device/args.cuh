@@ -22,7 +22,8 @@ typedef struct fbq_down_args {
     int ahead_bytes; // of the weights that each warp prefetches into L2
 } fbq_down_args;
 
-// fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number of blocks up to tiles.
+// fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number up to tiles, times the
+// blocks that share a tile.
 typedef struct fbq_fused_args {
     const void *x;        // m x k words
     const void *records;  // weights behind their header
@@ -39,7 +40,7 @@ typedef struct fbq_fused_args {
     long long y_stride;   // numbers
     long long residual_stride;
     long long record_bytes;
-    long long round_bytes; // from a block's tile to its next: record_bytes * grid
+    long long round_bytes; // from a block's tile to its next: record_bytes for each between
     int codes_bytes;       // scales begin here in a record
     int scales_bytes;      // integer zero points begin this much later
     int m;

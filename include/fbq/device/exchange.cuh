@@ -3,8 +3,8 @@
 //
 // A partial sum travels in one 64-bit word with the launch's epoch, so that a word says by itself
 // whether it is there: no flag, no fence, nothing to clear. The caller's `state` holds the epoch
-// and the words. It was zeroed once, and serves one launch after another; each launch counts the
-// epoch up by one.
+// and the words. It was zeroed once, and serves one launch after another; each launch that makes t
+// counts the epoch up by one.
 //
 // Nobody relies on other blocks being there at all: a warp that has polled long enough makes the
 // partial sums that it waits for itself, the same bits, and publishes them. So a launch ends

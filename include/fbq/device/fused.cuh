@@ -25,17 +25,18 @@ FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring
 {
     ring_wait<C>(ring, Cursor{0, 0});
     hold_step<C>(held, args, part_of<C>(share, 0), ring_stage<C>(ring, 0), lane);
-    sync_warp(); // all lanes have read the stage
+    reads_before_copies(); // nothing has used the numbers yet, so nothing has waited for them
+    sync_warp();           // all lanes have read the stage
     fetch_step<C>(args, ring, 0, ahead, share, want_all, lane);
 }
 
 // Everything that the warps of the codes ask for before they have anything.
 //
 // Behind down they wait for nothing: down is of the same call, let this kernel start only after
-// everything before it had ended, and writes neither x nor weights; y is written after the warps of
-// the sub-branch have waited. Otherwise the kernel before may be anyone's, and x what it writes;
-// its weights come as far as L2 while it ends, where they cannot go stale. x goes first, since it
-// would wait behind the weights.
+// everything before it had ended, and writes neither x nor weights; y and sums are written after
+// the warps of the sub-branch have waited, or these themselves (finish.cuh). Otherwise the kernel
+// before may be anyone's, and x what it writes; its weights come as far as L2 while it ends, where
+// they cannot go stale. x goes first, since it would wait behind the weights.
 template <class C>
 FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
                      const Share &share, int lane)

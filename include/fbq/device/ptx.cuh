@@ -235,6 +235,13 @@ FBQ_DEVICE void barriers_ready()
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
+// What this lane has read of shared memory may be copied over, once the warp has met.
+FBQ_DEVICE void reads_before_copies()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
 // Arrive. What this thread wrote before is seen by those who wait.
 FBQ_DEVICE void barrier_arrive(saddr b)
 {

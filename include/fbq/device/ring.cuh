@@ -2,9 +2,10 @@
 // zero points and x travel.
 //
 // Every warp fetches for itself alone, so no barrier of the block stands between memory and the
-// tensor cores. A step is one part of one tile; the ring runs `Stages` steps ahead. One lane has
-// whole runs of bytes copied where the target has bulk copies; else every lane copies 16 bytes at a
-// time. A part's x comes with the first tile of the group.
+// tensor cores. A step is one part of one tile; the ring runs `Stages` steps ahead, and one more
+// while the first is held in registers. One lane has whole runs of bytes copied where the target
+// has bulk copies; else every lane copies 16 bytes at a time. A part's x comes with the first tile
+// of the group, that of a step that is held by itself.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_RING_CUH

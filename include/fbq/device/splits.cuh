@@ -42,6 +42,7 @@ FBQ_DEVICE bool split_add(float &v, const fbq_fused_args &args, u32 *counter, in
         turn = atomic_turn_ordered_u32(counter, C::splits - 1);
     if (warp_max_u32(turn) != C::splits - 1)
         return false;
+    sync_warp(); // lane 0 has seen the others' sums; a vote orders nothing
     if (mine) {
         u32 sum[C::splits];
         FBQ_UNROLL

@@ -71,10 +71,12 @@ struct Fused {
     static constexpr int flushes = unit_codes / flush; // of a unit
 
     // The first step waits in registers for its x while one step more is on its way. Only where
-    // that step has no x of its own, which would be in the way of the first's.
-    static constexpr bool holds = FBQ_BULK_COPIES && Branch != branch_behind_down && Columns == 1 &&
-                                  PartUnits <= 2 && flushes == 1 &&
-                                  (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0));
+    // that step has no x of its own, which would be in the way of the first's; and where registers
+    // suffice, which the sums of many tiles beside the sub-branch's warps leave too few of.
+    static constexpr bool holds =
+        FBQ_BULK_COPIES && Branch != branch_behind_down && Columns == 1 && PartUnits <= 2 &&
+        flushes == 1 &&
+        (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0 && (!whole || Tiles <= 6)));
 
     // Every part of every warp is whole.
     static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * Splits * PartUnits) == 0;

@@ -367,7 +367,7 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
  * and so does a first step that is held in registers, as with more tiles or with an x that stays.
- */
+ * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
