@@ -279,7 +279,7 @@ static void test_picks(void **state)
                                         "splits=2",
                                         "fused warps=4 chunks=2 blocks_per_sm=2 stages=3 tiles=1 "
                                         "splits=5",
-                                        "fused warps=16 chunks=2 blocks_per_sm=1 stages=2 tiles=4 "
+                                        "fused warps=8 chunks=2 blocks_per_sm=1 stages=2 tiles=4 "
                                         "splits=8 slices=4"};
     static const char *const down[] = {"down warps=1 chunks=1 slices=1",
                                        "down warps=3 chunks=2 slices=5",

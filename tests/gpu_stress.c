@@ -45,7 +45,7 @@ typedef struct track {
     room own;
     device_buffer slots;
     unsigned char *expected, *got;
-    int *wrong; /* on the GPU: number + 1 of a slot that a comparison found other bits in */
+    difference *found; /* on the GPU; a mark is the number + 1 of a slot */
     step steps[STEPS];
     int count, used; /* steps and slots of the chain */
     int times;       /* that the chain runs */
@@ -135,9 +135,9 @@ static void issue_step(const track *t, const step *s)
     else if (s->kind == STEP_POISON)
         device_must(cudaMemsetAsync(to, 0xff, slot_bytes, t->own.stream), "poison in a chain");
     else if (s->kind == STEP_COMPARE)
-        device_must(
-            compare_launch(to, of->wanted.data, of->y_bytes, s->to + 1, t->wrong, t->own.stream),
-            "comparison");
+        device_must(compare_launch(to, of->wanted.data, of->y_bytes, (unsigned)s->to + 1, t->found,
+                                   t->own.stream),
+                    "comparison");
     else
         device_must(
             cudaMemsetAsync(t->own.scratch.data, s->byte, t->own.scratch.bytes, t->own.stream),
@@ -245,7 +245,7 @@ static void wrong_bits(const track *t, int slot)
 static void verify(track *t)
 {
     size_t at = 0, end = (size_t)t->used * slot_bytes;
-    int wrong = 0;
+    difference found;
     expect(t);
     device_must(cudaMemcpy(t->got, t->slots.data, end, cudaMemcpyDeviceToHost), "fetch");
     if (memcmp(t->got, t->expected, end)) {
@@ -254,9 +254,12 @@ static void verify(track *t)
         printf("byte %zu is %02x, expected %02x: ", at % slot_bytes, t->got[at], t->expected[at]);
         wrong_bits(t, (int)(at / slot_bytes));
     }
-    device_must(cudaMemcpy(&wrong, t->wrong, sizeof wrong, cudaMemcpyDeviceToHost), "fetch");
-    if (wrong)
-        wrong_bits(t, wrong - 1);
+    device_must(cudaMemcpy(&found, t->found, sizeof found, cudaMemcpyDeviceToHost), "fetch");
+    if (found.count) {
+        printf("%u words of y were wrong for a while, one of them word %u: %04x, expected %04x: ",
+               found.count, found.at, found.got, found.wanted);
+        wrong_bits(t, (int)found.mark - 1);
+    }
 }
 
 /* ---- Rounds ---- */
@@ -383,8 +386,8 @@ static void make_tracks(void)
     for (track *t = tracks; t < tracks + TRACKS; t++) {
         t->own = room_make();
         t->slots = device_make(CHAIN * slot_bytes, 0);
-        device_must(cudaMalloc((void **)&t->wrong, sizeof *t->wrong), "cudaMalloc");
-        device_must(cudaMemset(t->wrong, 0, sizeof *t->wrong), "cudaMemset");
+        device_must(cudaMalloc((void **)&t->found, sizeof *t->found), "cudaMalloc");
+        device_must(cudaMemset(t->found, 0, sizeof *t->found), "cudaMemset");
         t->expected = (unsigned char *)take(CHAIN * slot_bytes);
         t->got = (unsigned char *)take(CHAIN * slot_bytes);
     }
@@ -396,7 +399,7 @@ static void free_tracks(void)
     for (track *t = tracks; t < tracks + TRACKS; t++) {
         room_free(&t->own);
         device_free(&t->slots);
-        device_must(cudaFree(t->wrong), "cudaFree");
+        device_must(cudaFree(t->found), "cudaFree");
         free(t->expected);
         free(t->got);
     }

@@ -25,20 +25,26 @@ extern "C" cudaError_t load_launch(int blocks, int shared, int microseconds, cud
 }
 
 static __global__ void compare(const unsigned short *got, const unsigned short *wanted,
-                               size_t words, int mark, int *wrong)
+                               size_t words, unsigned mark, difference *found)
 {
     const size_t stride = (size_t)gridDim.x * blockDim.x;
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += stride)
-        if (got[i] != wanted[i])
-            atomicMax(wrong, mark);
+        if (got[i] != wanted[i]) {
+            atomicAdd(&found->count, 1u);
+            if (atomicCAS(&found->mark, 0u, mark) == 0u) {
+                found->at = (unsigned)i;
+                found->got = got[i];
+                found->wanted = wanted[i];
+            }
+        }
 }
 
-extern "C" cudaError_t compare_launch(const void *got, const void *wanted, size_t bytes, int mark,
-                                      int *wrong, cudaStream_t stream)
+extern "C" cudaError_t compare_launch(const void *got, const void *wanted, size_t bytes,
+                                      unsigned mark, difference *found, cudaStream_t stream)
 {
     compare<<<16, 256, 0, stream>>>(static_cast<const unsigned short *>(got),
                                     static_cast<const unsigned short *>(wanted), bytes / 2, mark,
-                                    wrong);
+                                    found);
     return cudaGetLastError();
 }
 

@@ -19,9 +19,15 @@ cudaError_t load_prepare(int shared_most);
  * `microseconds` from its own start. */
 cudaError_t load_launch(int blocks, int shared, int microseconds, cudaStream_t stream);
 
-/* Raise *wrong to `mark` where any of `bytes`, an even number, differ. */
-cudaError_t compare_launch(const void *got, const void *wanted, size_t bytes, int mark, int *wrong,
-                           cudaStream_t stream);
+/* What comparisons have found: how many words differ, and of one of those the comparison's mark,
+ * the word's place and both values. */
+typedef struct difference {
+    unsigned count, mark, at, got, wanted;
+} difference;
+
+/* Compare `bytes`, an even number, and add to *found. `mark` is not 0. */
+cudaError_t compare_launch(const void *got, const void *wanted, size_t bytes, unsigned mark,
+                           difference *found, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

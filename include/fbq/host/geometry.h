@@ -366,14 +366,14 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
- * and so does a first step that is held in registers, as with more tiles or with an x that stays.
+ * and so do split-K and a first step held in registers, as with more tiles or an x that stays.
  * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
     const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           pick->warps == 16 && pick->tiles <= 2 && !f->resident &&
+           pick->warps == 16 && pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
