@@ -241,6 +241,20 @@ int layer_run_down(const layer_case *c, layer_result *result)
     return all_right(result);
 }
 
+int layer_right(const layer_case *c, const layer_result *like)
+{
+    layer_result result;
+    int right = layer_run(c, &result);
+    if (!right)
+        layer_print(&result);
+    if (right && like && memcmp(result.y, like->y, like->y_bytes)) {
+        fprintf(stderr, "%s\n  other bits than before\n", result.text);
+        right = 0;
+    }
+    free(result.y);
+    return right;
+}
+
 void layer_print(const layer_result *result)
 {
     fprintf(stderr, "%s\n", result->text);

@@ -79,4 +79,8 @@ int layer_run_down(const layer_case *c, layer_result *result);
 /* Print why a case failed. */
 void layer_print(const layer_result *result);
 
+/* Run one case, and print why when it fails. Returns whether everything is right, and with `like`,
+ * whether it has that result's bits. */
+int layer_right(const layer_case *c, const layer_result *like);
+
 #endif /* FBQ_SIMT_LAYER_H */
