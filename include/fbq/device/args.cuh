@@ -40,7 +40,7 @@ typedef struct fbq_fused_args {
     long long y_stride;   // numbers
     long long residual_stride;
     long long record_bytes;
-    long long round_bytes; // from a block's tile to its next: record_bytes for each between
+    long long round_bytes; // from a block's tile to its next
     int codes_bytes;       // scales begin here in a record
     int scales_bytes;      // integer zero points begin this much later
     int m;
