@@ -51,7 +51,9 @@ struct SmallPick : MiddlePick {
 namespace detail
 {
 
-static_assert(branch_warps == FBQ__BRANCH_WARPS, "device and host must agree");
+static_assert(branch_warps == FBQ__BRANCH_WARPS && state_head_bytes == FBQ__STATE_HEAD &&
+                  state_counters == FBQ__STATE_COUNTERS,
+              "device and host must agree");
 
 inline fbq_status of_cuda(cudaError_t result)
 {
