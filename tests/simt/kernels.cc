@@ -132,6 +132,9 @@ void add_spread(table &t)
         add_whole<false, SIMT_BASE_TILES>(t);
         add_whole<true, 1>(t);
         add_splits<false, SIMT_BASE_TILES, 3>(t);
+        // more than two pieces of a share on their way
+        add<Group, fbq::zero_none, 1, fbq::branch_whole, SIMT_LONG_CHUNKS, false, SIMT_BASE_WARPS,
+            SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES>(t);
         add_splits<true, 1, 2>(t);
     }
     if constexpr (Group == 128) {

@@ -208,6 +208,11 @@ void bits(void **)
         assert_int_equal(permute_bytes<0x5140>(a, b), four(bytes[0], bytes[4], bytes[1], bytes[5]));
         assert_int_equal(permute_bytes<0x7362>(a, b), four(bytes[2], bytes[6], bytes[3], bytes[7]));
         assert_int_equal(permute_bytes<0x0321>(a, a), a >> 8 | a << 24);
+        int sum = (int)(b >> 4);
+        for (int k = 0; k < 4; k++) {
+            sum += (signed char)bytes[k] * (signed char)bytes[4 + k];
+        }
+        assert_int_equal(dot4_s8(a, b, (int)(b >> 4)), sum);
     }
 }
 

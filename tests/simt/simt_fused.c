@@ -310,6 +310,36 @@ static void same_bits_with_help(void **state)
     }
 }
 
+/* The same where K is so long that a warp has x for four chunks of its share at a time: shares of
+ * less than that a warp, of exactly that, and of several times and a rest. */
+static void long_shares(void **state)
+{
+    static const int slices[] = {3, 9, 11};
+    (void)state;
+    for (size_t i = 0; i < COUNT(slices); i++) {
+        layer_result first;
+        layer_case c = base;
+        c.n = 170; /* 11 tiles, as many as shares */
+        c.k = SIMT_LONG_CHUNKS * 64 - 48;
+        c.k_known = 1;
+        c.r = 10;
+        c.sms = 11;
+        c.one_launch = slices[i];
+        c.resident = 3;
+        c.chained = i % 2;
+        c.seed = c.data_seed = 80 + i;
+        const int right = layer_run(&c, &first);
+        if (!right)
+            layer_print(&first);
+        assert_true(right);
+        c.impatient = 1;
+        c.resident = 1;
+        c.seed++;
+        assert_true(layer_right(&c, &first));
+        free(first.y);
+    }
+}
+
 /* One state serves launch after launch, of other sizes, too; one that was never zeroed is seen. */
 static void state_goes_on(void **unused)
 {
@@ -482,6 +512,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_place),
         cmocka_unit_test(one_launch),
         cmocka_unit_test(same_bits_with_help),
+        cmocka_unit_test(long_shares),
         cmocka_unit_test(state_goes_on),
         cmocka_unit_test(refused),
     };

@@ -327,6 +327,13 @@ FBQ_DEVICE u32 permute_bytes(u32 a, u32 b)
     }
     return v;
 }
+FBQ_DEVICE int dot4_s8(u32 a, u32 b, int c)
+{
+    for (int i = 0; i < 32; i += 8) {
+        c += (signed char)(a >> i) * (signed char)(b >> i);
+    }
+    return c;
+}
 FBQ_DEVICE u32 bits_of(float v)
 {
     return simt::bits_of_float(v);

@@ -11,6 +11,9 @@
 #define SIMT_BASE_STAGES 2
 #define SIMT_BASE_TILES 2
 
+/* A K for which the sub-branch's warps have more on their way, in chunks. */
+#define SIMT_LONG_CHUNKS 132
+
 /* group, zero kind; warps, units of a part, stages, tiles; K in chunks when it is compiled in, else
  * 0; does all of x stay in shared memory; has the kernel for one row of x the sub-branch (the
  * kernel for several rows is the other way round) */

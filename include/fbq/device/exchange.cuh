@@ -83,8 +83,19 @@ FBQ_DEVICE i64 down_row(const fbq_fused_args &args, int lane)
     return C::columns == 1 ? 0 : (i64)min_int(lane >> 2, args.m - 1) * args.x_stride;
 }
 
-// Chunks of a share that a warp has x for at a time.
-constexpr int share_batch = 2;
+// A warp adds up its chunks in turns, in so many chains; their sum. The chains opposite each other
+// come first, so that it has the same bits whichever chain is called the first.
+template <int Chains>
+FBQ_DEVICE void add_chains(float (&c)[Chains][4])
+{
+    FBQ_UNROLL
+    for (int i = 0; i < 4; i++) {
+        if (Chains == 4)
+            c[0][i] = add(add(c[0][i], c[2 % Chains][i]), add(c[1][i], c[3 % Chains][i]));
+        else
+            c[0][i] = add(c[0][i], c[1][i]);
+    }
+}
 
 // This block's share, made and published. `area`: branch_warps * reduce_bytes(columns).
 template <class C>
@@ -95,17 +106,18 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
     constexpr int stride = reduce_bytes(C::columns);
     const i64 row = down_row<C>(args, lane);
     const bool vectors = args.x_vectors && s.end * chunk_codes <= args.k;
-    float c[share_batch][4] = {};
+    constexpr int batch = C::piece_stages;
+    float c[batch][4] = {};
     int held = 0;
     FBQ_NO_UNROLL
-    for (int chunk = s.begin + warp; chunk < s.end; chunk += share_batch * branch_warps) {
+    for (int chunk = s.begin + warp; chunk < s.end; chunk += batch * branch_warps) {
         for (; held > 0; held--)
             piece_next<C>(args, ring, next, ahead, warp, lane);
-        ChunkX x[share_batch] = {};
+        ChunkX x[batch] = {};
         if (vectors) {
             const u16 *from = (const u16 *)args.x + row + chunk * chunk_codes + (lane & 3) * 8;
             FBQ_UNROLL
-            for (int i = 0; i < share_batch; i++) {
+            for (int i = 0; i < batch; i++) {
                 // beyond the share the first chunk again, which is not used
                 const int beyond = chunk + i * branch_warps < s.end ? i : 0;
                 const u16 *p = from + beyond * branch_warps * chunk_codes;
@@ -114,7 +126,7 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
             }
         } else {
             FBQ_UNROLL
-            for (int i = 0; i < share_batch; i++)
+            for (int i = 0; i < batch; i++)
                 if (chunk + i * branch_warps < s.end)
                     x[i] = chunk_x(args.x, row, chunk + i * branch_warps, args.k, 0, lane);
         }
@@ -124,7 +136,7 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
         }
         Cursor at = next;
         FBQ_UNROLL
-        for (int i = 0; i < share_batch; i++)
+        for (int i = 0; i < batch; i++)
             if (chunk + i * branch_warps < s.end) {
                 const saddr from = piece_wait<C>(ring, at) + (u32)lane * 16;
                 u32x4 a[4];
@@ -132,13 +144,11 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
                 for (int j = 0; j < 4; j++)
                     a[j] = lds_u32x4(from + (u32)(j * 512));
                 chunk_multiply(c[i], a, x[i]);
-                piece_advance(at);
+                piece_advance<C>(at);
                 held++;
             }
     }
-    FBQ_UNROLL
-    for (int i = 0; i < 4; i++)
-        c[0][i] = add(c[0][i], c[1][i]);
+    add_chains(c);
     reduce_put<C::columns>(area + (u32)(warp * stride), lane, c[0]);
     sync_warps<meet_branch, branch_warps * warp_lanes>();
     const int i = warp * warp_lanes + lane, m = i % C::columns;
@@ -156,7 +166,7 @@ FBQ_DEVICE void help(const fbq_fused_args &args, const DownShare &s, u64 head, i
     float sum[4] = {0, 0, 0, 0};
     FBQ_NO_UNROLL
     for (int warp = 0; warp < branch_warps; warp++) {
-        float c[share_batch][4] = {};
+        float c[C::piece_stages][4] = {};
         for (int chunk = s.begin + warp; chunk < s.end; chunk += branch_warps) {
             FBQ_NO_UNROLL
             for (int i = 0; i < 4; i++) {
@@ -168,16 +178,17 @@ FBQ_DEVICE void help(const fbq_fused_args &args, const DownShare &s, u64 head, i
                             args.x_vectors);
                 mma_f16(c[0], a.x, a.y, a.z, a.w, i % 2 ? x.z : x.x, i % 2 ? x.w : x.y);
             }
+            // the next chain comes to the front
             FBQ_UNROLL
             for (int i = 0; i < 4; i++) {
                 const float v = c[0][i];
-                c[0][i] = c[1][i];
-                c[1][i] = v;
+                FBQ_UNROLL
+                for (int j = 1; j < C::piece_stages; j++)
+                    c[j - 1][i] = c[j][i];
+                c[C::piece_stages - 1][i] = v;
             }
         }
-        FBQ_UNROLL
-        for (int i = 0; i < 4; i++)
-            c[0][i] = add(c[0][i], c[1][i]);
+        add_chains(c);
         FBQ_UNROLL
         for (int i = 0; i < 4; i++)
             sum[i] = warp == 0 ? c[0][i] : add(sum[i], c[0][i]);

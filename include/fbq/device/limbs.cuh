@@ -83,25 +83,27 @@ FBQ_DEVICE LimbBlock limb_block_of(const u32x4 &v)
     return block;
 }
 
-// The corrections of a unit: a product with ones gives each lane its share of sum x.
+// The corrections of the two units that a block is: each flush's sum of x as {limbs 0 and 1, limb
+// 2}, as lanes t = 0 and t = 1 of limbs_flush want it. All sums are integers that fp32 holds.
 template <class C>
-FBQ_DEVICE void limbs_correct(saddr unit, float power, int lane)
+FBQ_DEVICE void limbs_correct(saddr unit, const LimbBlock &block, bool there, int lane)
 {
-    u32x4 b[2];
-    limbs_load<C>(b, unit, lane);
+    constexpr u32 ones = 0x01010101u;
+    constexpr int lanes = C::flush / 8; // that hold a flush
+    int sum[3];
     FBQ_UNROLL
-    for (int f = 0; f < C::flushes; f++) {
-        int c[4] = {0, 0, 0, 0};
-        FBQ_UNROLL
-        for (int h = f * C::flush / 32; h < (f + 1) * C::flush / 32; h++) {
-            const u32x4 v = b[h / 2];
-            mma_s8(c, 0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u, h % 2 ? v.z : v.x,
-                   h % 2 ? v.w : v.y);
-        }
-        const float sum = f32_of_s32(c[0] + c[1] * limb_weight(lane));
-        if (lane < 2)
-            sts_f32x2(unit + (u32)(f * 16 + lane * 8), -sum, power);
-    }
+    for (int l = 0; l < 3; l++)
+        sum[l] = dot4_s8(block.limb[0][l], ones, dot4_s8(block.limb[1][l], ones, 0));
+    const float low = f32_of_s32(sum[0] + 256 * sum[1]), high = f32_of_s32(sum[2]);
+    // one lane of a pair goes on with one of them
+    const bool odd = lane & 1;
+    float mine = add(odd ? high : low, shuffle_xor_f32(odd ? low : high, 1));
+    FBQ_UNROLL
+    for (int mask = 2; mask < lanes; mask *= 2)
+        mine = add(mine, shuffle_xor_f32(mine, mask));
+    if (there && lane % lanes < 2)
+        sts_f32x2(unit + (u32)(lane % 16 / lanes * 16 + lane % 2 * 8), -mine,
+                  odd ? mul(block.power, 65536.0f) : block.power);
 }
 
 // The part of x in a slot: words -> limbs and corrections. The words have arrived, and the warp
@@ -114,8 +116,7 @@ FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
     constexpr int pair_bytes = 2 * 2 * unit_codes; // of two units
     // eight k of half-chunk h and lane t: half of t's vector
     const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
-    const u32 to = (u32)(unit * C::unit_bytes + C::flushes * 16 + chunk * limb_chunk_bytes +
-                         t * 16 + half * 8);
+    const u32 to = (u32)(C::flushes * 16 + chunk * limb_chunk_bytes + t * 16 + half * 8);
     FBQ_NO_UNROLL
     for (int u = 0; u < count; u += 2 * batch) {
         u32x4 v[batch];
@@ -130,20 +131,15 @@ FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
         for (int i = 0; i < batch; i++)
             block[i] = limb_block_of(v[i]);
         FBQ_UNROLL
-        for (int i = 0; i < batch; i++)
-            if (u + 2 * i + unit < count) {
-                FBQ_UNROLL
-                for (int l = 0; l < 3; l++)
-                    sts_u32x2(ready + (u32)(2 * i * C::unit_bytes + l * limb_bytes) + to,
-                              block[i].limb[0][l], block[i].limb[1][l]);
-            }
-        sync_warp();
-        FBQ_UNROLL
-        for (int i = 0; i < 2 * batch; i++) {
-            const float power = block[i / 2].power;
-            if (u + i < count)
-                limbs_correct<C>(ready + (u32)(i * C::unit_bytes),
-                                 lane & 1 ? mul(power, 65536.0f) : power, lane);
+        for (int i = 0; i < batch; i++) {
+            const bool there = u + 2 * i + unit < count;
+            const saddr at = ready + (u32)((2 * i + unit) * C::unit_bytes);
+            FBQ_UNROLL
+            for (int l = 0; l < 3; l++)
+                if (there)
+                    sts_u32x2(at + (u32)(l * limb_bytes) + to, block[i].limb[0][l],
+                              block[i].limb[1][l]);
+            limbs_correct<C>(at, block[i], there, lane);
         }
         words += (u32)(batch * pair_bytes);
         ready += (u32)(2 * batch * C::unit_bytes);

@@ -76,53 +76,73 @@ FBQ_DEVICE Unit<C> unit_load(const StepAt &at, const Part &p, int u)
     const int slot = group_of<C>(p.first + u) - at.group;
     Unit<C> unit;
     unit.codes[0] = lds_u32x4(codes);
-    unit.codes[1] = lds_u32x4(codes + (2 * u + 1 < at.chunks ? (u32)chunk_bytes : 0u));
+    unit.codes[1] =
+        lds_u32x4(codes + (C::whole_units || 2 * u + 1 < at.chunks ? (u32)chunk_bytes : 0u));
     FBQ_UNROLL
     for (int f = 0; f < C::flushes; f++)
         scale_of<C>(at.scales, at.zeros,
-                    C::flushes > 1 ? min_int(slot + f, at.chunks * chunk_codes / C::flush - 1)
-                                   : slot,
+                    C::flushes > 1 && !C::whole_units
+                        ? min_int(slot + f, at.chunks * chunk_codes / C::flush - 1)
+                        : slot + f,
                     unit.scale[f], unit.zero[f]);
     return unit;
 }
 
-// y += a unit of codes times x. `ready`: what was made of the unit's x; `x`: where this lane reads
-// its words (several rows).
+// One row of x: y += neighbouring units of codes times x, side by side, since each is a chain of
+// steps that wait for each other. `ready`: what was made of the first unit's x.
+template <class C, int Units>
+FBQ_DEVICE void multiply_units(float (&y)[4], const Unit<C> (&unit)[Units], saddr ready, int lane)
+{
+    u32x4 limbs[Units][2];
+    FBQ_UNROLL
+    for (int u = 0; u < Units; u++)
+        limbs_load<C>(limbs[u], ready + (u32)(u * C::unit_bytes), lane);
+    if (Units > 1)
+        sync_warp(); // else ptxas puts the loads of one unit behind the products of the other
+    constexpr int steps = C::flush / 32;
+    FBQ_UNROLL
+    for (int f = 0; f < C::flushes; f++) {
+        int c[Units][4] = {};
+        FBQ_UNROLL
+        for (int h = f * steps; h < (f + 1) * steps; h++) {
+            FBQ_UNROLL
+            for (int u = 0; u < Units; u++) {
+                const u32x4 v = unit[u].codes[h / 2], b = limbs[u][h / 2];
+                const u32 first = h % 2 ? v.z : v.x, second = h % 2 ? v.w : v.y;
+                mma_s8(c[u], bytes4_upper(first), bytes4_lower(first), bytes4_upper(second),
+                       bytes4_lower(second), h % 2 ? b.z : b.x, h % 2 ? b.w : b.y);
+            }
+        }
+        FBQ_UNROLL
+        for (int u = 0; u < Units; u++) {
+            float upper, lower;
+            zeros_of<C>(unit[u].zero[f], upper, lower);
+            limbs_flush<C>(y, c[u], ready + (u32)(u * C::unit_bytes + f * 16 + (lane & 1) * 8),
+                           unit[u].scale[f], upper, lower, limb_weight(lane));
+        }
+    }
+}
+
+// Several rows: y += a unit of codes times x. `ready`: its corrections; `x`: where this lane reads
+// its words.
 template <class C>
 FBQ_DEVICE void multiply_unit(float (&y)[4], const Unit<C> &unit, saddr ready, saddr x, int lane)
 {
-    u32x4 limbs[2];
-    if (C::columns == 1)
-        limbs_load<C>(limbs, ready, lane);
+    constexpr int steps = C::flush / 32;
     FBQ_UNROLL
     for (int f = 0; f < C::flushes; f++) {
-        float upper, lower;
+        float c[4], upper, lower;
         zeros_of<C>(unit.zero[f], upper, lower);
-        constexpr int steps = C::flush / 32;
-        if (C::columns == 1) {
-            int c[4] = {0, 0, 0, 0};
-            FBQ_UNROLL
-            for (int h = f * steps; h < (f + 1) * steps; h++) {
-                const u32x4 v = unit.codes[h / 2], b = limbs[h / 2];
-                const u32 first = h % 2 ? v.z : v.x, second = h % 2 ? v.w : v.y;
-                mma_s8(c, bytes4_upper(first), bytes4_lower(first), bytes4_upper(second),
-                       bytes4_lower(second), h % 2 ? b.z : b.x, h % 2 ? b.w : b.y);
-            }
-            limbs_flush<C>(y, c, ready + (u32)(f * 16 + (lane & 1) * 8), unit.scale[f], upper,
-                           lower, limb_weight(lane));
-        } else {
-            float c[4];
-            words_start(c, ready + (u32)(f * 64), upper, lower, lane);
-            FBQ_UNROLL
-            for (int h = f * steps; h < (f + 1) * steps; h++) {
-                const u32x4 v = unit.codes[h / 2], b = lds_u32x4(x + (u32)(h * 64));
-                Operand4 a = unpack4(h % 2 ? v.z : v.x);
-                mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
-                a = unpack4(h % 2 ? v.w : v.y);
-                mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
-            }
-            words_flush(y, c, unit.scale[f]);
+        words_start(c, ready + (u32)(f * 64), upper, lower, lane);
+        FBQ_UNROLL
+        for (int h = f * steps; h < (f + 1) * steps; h++) {
+            const u32x4 v = unit.codes[h / 2], b = lds_u32x4(x + (u32)(h * 64));
+            Operand4 a = unpack4(h % 2 ? v.z : v.x);
+            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
+            a = unpack4(h % 2 ? v.w : v.y);
+            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
         }
+        words_flush(y, c, unit.scale[f]);
     }
 }
 
@@ -132,12 +152,28 @@ FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, const Part &
                          saddr slot_x, int lane)
 {
     const StepAt at = step_at<C>(args, p, stage, lane);
-    saddr ready = slot_x, x = C::columns == 1 ? 0 : words_lane<C>(args, slot_x, lane);
-    FBQ_UNROLL_BY_2
-    for (int u = 0; u < p.count; u++) {
-        multiply_unit<C>(y, unit_load<C>(at, p, u), ready, x, lane);
-        ready += (u32)C::unit_bytes;
-        x += 2 * unit_codes;
+    if (C::columns == 1) {
+        // not beside a sub-branch in the same launch, which it would be in the way of
+        constexpr int side = C::whole ? 1 : 2;
+        FBQ_UNROLL_BY_2
+        for (int u = 0; u < C::part_units; u += side) {
+            const saddr ready = slot_x + (u32)(u * C::unit_bytes);
+            if (side == 2 && u + 1 < C::part_units && (C::even || u + 1 < p.count)) {
+                const Unit<C> two[2] = {unit_load<C>(at, p, u), unit_load<C>(at, p, u + 1)};
+                multiply_units<C>(y, two, ready, lane);
+            } else if (C::even || u < p.count) {
+                const Unit<C> one[1] = {unit_load<C>(at, p, u)};
+                multiply_units<C>(y, one, ready, lane);
+            }
+        }
+    } else {
+        saddr ready = slot_x, x = words_lane<C>(args, slot_x, lane);
+        FBQ_UNROLL_BY_2
+        for (int u = 0; u < p.count; u++) {
+            multiply_unit<C>(y, unit_load<C>(at, p, u), ready, x, lane);
+            ready += (u32)C::unit_bytes;
+            x += 2 * unit_codes;
+        }
     }
 }
 
@@ -162,10 +198,12 @@ template <class C>
 FBQ_DEVICE void multiply_held(float (&y)[4], const Held<C> &held, const Part &p, saddr slot_x,
                               int lane)
 {
-    FBQ_UNROLL
-    for (int u = 0; u < C::part_units; u++)
-        if (u < p.count)
-            multiply_unit<C>(y, held.unit[u], slot_x + (u32)(u * C::unit_bytes), 0, lane);
+    if (C::holds && p.count == C::part_units) {
+        multiply_units<C>(y, held.unit, slot_x, lane);
+    } else if (C::holds && p.count > 0) {
+        const Unit<C> one[1] = {held.unit[0]}; // of two
+        multiply_units<C>(y, one, slot_x, lane);
+    }
 }
 
 // Make the part of x in a slot ready for multiply.

@@ -17,7 +17,6 @@ inline namespace FBQ_NAMESPACE
 // 16 ranks each. Where the kernel does not make t, and x leaves little room, a piece is one block.
 constexpr int piece_bytes = 2048;
 constexpr int piece_most = piece_bytes / block_bytes;
-constexpr int piece_stages = 2;
 
 // A block's share of the down-projection: 16 ranks of one slice of K. The first rank_tiles x slices
 // blocks have one, and each sub-branch warp every fourth chunk of it.
@@ -137,10 +136,10 @@ FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceA
 {
     PieceRing r;
     r.stride = C::whole ? piece_bytes : block_bytes << args.piece_shift;
-    r.stages = area + (u32)(args.smem_pieces + warp * piece_stages * r.stride);
+    r.stages = area + (u32)(args.smem_pieces + warp * C::piece_stages * r.stride);
     r.barriers = area + (u32)(args.smem_barriers + C::warps * (C::stages + 1) * 8 + 16 +
-                              warp * piece_stages * 8);
-    barriers_begin<piece_stages>(r.barriers, lane);
+                              warp * C::piece_stages * 8);
+    barriers_begin<C::piece_stages>(r.barriers, lane);
     ahead.up = up_begin<C>(args, warp);
     ahead.a_left = 0;
     if (C::whole && block_index_x() < down_shares(args)) {
@@ -158,7 +157,7 @@ FBQ_DEVICE void pieces_fetch(const fbq_fused_args &args, const PieceRing &ring, 
                              int warp, int lane)
 {
     FBQ_NO_UNROLL
-    for (int s = 0; s < piece_stages; s++)
+    for (int s = 0; s < C::piece_stages; s++)
         fetch_piece<C>(args, ring, s, ahead, warp, lane);
 }
 
@@ -177,15 +176,16 @@ FBQ_DEVICE saddr piece_wait(const PieceRing &ring, const Cursor &at)
     if (FBQ_BULK_COPIES) {
         barrier_wait(ring.barriers + (u32)(at.stage * 8), at.parity);
     } else {
-        copy_async_wait_left<piece_stages - 1>();
+        copy_async_wait_left<C::piece_stages - 1>();
         sync_warp();
     }
     return ring.stages + (u32)(at.stage * ring.stride);
 }
 
+template <class C>
 FBQ_DEVICE void piece_advance(Cursor &at)
 {
-    at.stage = next_of(piece_stages, at.stage);
+    at.stage = next_of(C::piece_stages, at.stage);
     if (at.stage == 0)
         at.parity ^= 1;
 }
@@ -197,7 +197,7 @@ FBQ_DEVICE void piece_next(const fbq_fused_args &args, const PieceRing &ring, Cu
 {
     sync_warp(); // all lanes have read the piece
     fetch_piece<C>(args, ring, at.stage, ahead, warp, lane);
-    piece_advance(at);
+    piece_advance<C>(at);
 }
 
 } // namespace FBQ_NAMESPACE

@@ -528,6 +528,13 @@ FBQ_DEVICE float f32_of_s32(int v)
     asm("cvt.rn.f32.s32 %0, %1;" : "=f"(f) : "r"(v));
     return f;
 }
+// c + the sum of four products of signed bytes.
+FBQ_DEVICE int dot4_s8(u32 a, u32 b, int c)
+{
+    int v;
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "r"(c));
+    return v;
+}
 // The larger of each half. A NaN on either side gives NaN.
 FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
 {

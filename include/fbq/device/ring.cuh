@@ -116,7 +116,7 @@ FBQ_DEVICE void fetch_x_runs(const fbq_fused_args &args, saddr slot, const Part 
 {
     const u16 *from = (const u16 *)args.x + p.first * unit_codes;
     FBQ_NO_UNROLL
-    for (int row = 0; row < args.m; row++, from += args.x_stride)
+    for (int row = 0; row < rows_of<C>(args); row++, from += args.x_stride)
         copy_bulk(slot + row_of<C>(args, row), from, (u32)(p.count * 2 * unit_codes), barrier);
 }
 
@@ -148,7 +148,7 @@ FBQ_DEVICE void fetch_x(const fbq_fused_args &args, const Ring &ring, const Shar
     const bool runs = x_in_runs(args, share);
     const int units = C::resident ? share.end - share.first : part_of<C>(share, 0).count;
     if (FBQ_BULK_COPIES && one_lane(lane))
-        barrier_expect(barrier, (u32)(runs ? args.m * units * 2 * unit_codes : 0));
+        barrier_expect(barrier, (u32)(runs ? rows_of<C>(args) * units * 2 * unit_codes : 0));
     FBQ_NO_UNROLL
     for (int part = 0; part < (C::resident ? parts_of_k<C>(args) : 1); part++) {
         const Part p = part_of<C>(share, part);
@@ -202,6 +202,7 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
     // groups that begin or go on in the part
     const int count = C::group == 0           ? 1
                       : C::group > unit_codes ? group_of<C>(p.first + p.count - 1) + 1 - group
+                      : C::whole_units        ? p.count * C::flushes
                                               : ceil_div(chunks * C::flushes, 2);
     Run r;
     r.codes = p.first * (2 * chunk_bytes);
@@ -242,8 +243,9 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
             if (some && there)
                 r = run_of<C>(args, p);
             if (FBQ_BULK_COPIES && want != want_x)
-                barrier_expect(barrier, (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
-                                              (runs ? args.m * p.count * 2 * unit_codes : 0)));
+                barrier_expect(barrier,
+                               (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
+                                     (runs ? rows_of<C>(args) * p.count * 2 * unit_codes : 0)));
             if (runs && want != want_codes)
                 fetch_x_runs<C>(args, slot, p, barrier);
             if (some && there && want != want_x) {

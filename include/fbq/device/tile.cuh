@@ -78,6 +78,14 @@ struct Fused {
         flushes == 1 &&
         (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0 && (!whole || Tiles <= 6)));
 
+    // Pieces of A and B that a sub-branch warp has on its way, and chunks of its share of A that it
+    // has x for at a time (pieces.cuh): four where K is so long that it has more than two.
+    static constexpr int piece_stages =
+        FBQ_BULK_COPIES && whole && Columns == 1 && Chunks > 128 ? 4 : 2;
+
+    // Every unit has both its chunks, as far as that is known.
+    static constexpr bool whole_units = Chunks > 0 && Chunks % 2 == 0;
+
     // Every part of every warp is whole.
     static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * Splits * PartUnits) == 0;
 
@@ -171,9 +179,7 @@ FBQ_DEVICE Part part_of(const Share &share, int part)
 template <class C>
 FBQ_DEVICE int chunks_of(const fbq_fused_args &args, const Part &p)
 {
-    return C::chunks && C::chunks % 2 == 0
-               ? 2 * p.count
-               : min_int(2 * p.count, chunks_of_k<C>(args) - 2 * p.first);
+    return C::whole_units ? 2 * p.count : min_int(2 * p.count, chunks_of_k<C>(args) - 2 * p.first);
 }
 
 // The group that a unit begins in.
@@ -186,6 +192,13 @@ FBQ_DEVICE int group_of(int unit)
 }
 
 // ---- x ----
+
+// How many rows.
+template <class C>
+FBQ_DEVICE int rows_of(const fbq_fused_args &args)
+{
+    return C::columns == 1 ? 1 : args.m;
+}
 
 // Where a row begins in a slot: first the even rows, then 64 bytes on the odd ones, so that
 // neighbours fall into different banks.

@@ -145,7 +145,14 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 
 #define FBQ__BRANCH_WARPS 4
 #define FBQ__BLOCK_BYTES 512
-#define FBQ__PIECE_STAGES 2
+
+/* Pieces of A and B that a warp of the sub-branch has on its way: device/tile.cuh, of a kernel for
+ * sm_90 that knows K; others leave half of the place unused. */
+static inline int fbq__piece_stages(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                    int64_t m)
+{
+    return gpu->capability >= 90 && fbq__whole(l, pick) && m == 1 && l->chunks > 128 ? 4 : 2;
+}
 
 /* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
  */
@@ -249,6 +256,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     const int64_t ups =
         fbq__whole(l, pick) && items < FBQ__BRANCH_WARPS ? FBQ__BRANCH_WARPS : items;
     const int inside = fbq__groups(l, gpu, pick) == 1 && results <= ring;
+    const int64_t stages = branch * FBQ__BRANCH_WARPS * fbq__piece_stages(l, gpu, pick, m);
     fbq__shared s;
     s.turn = areas > 1 && !inside ? pick->warps * results : 0;
     s.sums = inside ? 0 : areas * pick->warps * results;
@@ -256,10 +264,8 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     s.t = s.up + branch * ups * tile;
     s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
     s.pieces = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
-    s.barriers = s.pieces + branch * FBQ__BRANCH_WARPS * FBQ__PIECE_STAGES *
-                                (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
-    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 +
-               branch * (16 + FBQ__BRANCH_WARPS * FBQ__PIECE_STAGES * 8) + 127) /
+    s.barriers = s.pieces + stages * (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
+    s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + stages * 8 + 127) /
               128 * 128;
     s.results = inside ? s.rings : 0;
     s.stride = inside ? ring : results;
@@ -309,7 +315,7 @@ static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu,
     if (gpu->capability < 90)
         return !fbq__whole(l, pick) ? 3 : share <= 4 ? 1 : 2;
     if (fbq__whole(l, pick))
-        return share < 7 ? 3 : 2;
+        return share < 6 ? 3 : 2;
     return share == 3 || (share == 5 && pick->tiles > 2) ? 3 : 2;
 }
 
@@ -366,14 +372,17 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
 
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
- * and so do split-K and a first step held in registers, as with more tiles or an x that stays.
+ * and so do split-K, a first step held in registers, as with more tiles or an x that stays, and
+ * integer zero points of groups of 256.
  * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
+    const fbq_format *format = &f->layout.format;
     const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           pick->warps == 16 && pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
+           !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->warps == 16 &&
+           pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
@@ -399,6 +408,15 @@ static inline int fbq__one_split(const fbq__fixed *f)
 #ifndef FBQ__PATIENCE
 #define FBQ__PATIENCE 256
 #endif
+
+/* Cycles that a block of a chained launch lets pass before it asks for anything (device/fused.cuh):
+ * none where it finds no room before a block of the launch before has left. Measured on an H200. */
+static inline int fbq__hold(const fbq__fixed *f)
+{
+    if (!fbq__one_split(f))
+        return 0;
+    return !fbq__whole(&f->layout, &f->fused) ? 350 : f->paired ? 1500 : 0;
+}
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
 {
@@ -490,7 +508,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->slice_chunks = (int)((l->chunks + args->slices - 1) / args->slices);
     args->patience = FBQ__PATIENCE;
     args->chained = call->chained != 0;
-    args->hold = fbq__one_split(f) ? fbq__whole(l, pick) ? 500 : 350 : 0; /* measured on an H200 */
+    args->hold = fbq__hold(f);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
     args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick);
     args->piece_shift = fbq__piece_shift(l, pick, call->m);
