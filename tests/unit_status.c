@@ -364,6 +364,24 @@ static void check_one_launch(const fbq_plan *plan)
     CALL(FBQ_ERR_BUFFER, c.state_bytes = bytes - 1);
 }
 
+/* A plan without ranks whose blocks share tiles wants both. */
+static void check_splits(const fbq_plan *plan)
+{
+    char *const at = (char *)(uintptr_t)0x10000;
+    const size_t scratch = fbq_plan_scratch_bytes(plan), bytes = fbq_plan_state_bytes(plan);
+    const fbq_call good = {1, at, 0, at, NULL,    NULL, NULL,  NULL,
+                           0, at, 0, at, scratch, at,   bytes, 1};
+    fbq_call c;
+    assert_int_equal(scratch, 2 * 32 * 4);
+    assert_int_equal(bytes, 128 + 2048 * 4);
+    CALL(FBQ_OK, (void)c);
+    CALL(FBQ_ERR_NULL, c.state = NULL);
+    CALL(FBQ_ERR_BUFFER, c.state_bytes = bytes - 1);
+    CALL(FBQ_ERR_NULL, c.scratch = NULL);
+    CALL(FBQ_ERR_ALIGNMENT, c.scratch = at + 8);
+    CALL(FBQ_ERR_BUFFER, c.scratch_bytes = scratch - 1);
+}
+
 static void test_preparing_and_launching(void **state)
 {
     fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
@@ -430,6 +448,10 @@ static void test_preparing_and_launching(void **state)
     p.launches = 1;
     assert_int_equal(fbq_prepare(c, &p, NULL, NULL, &plan, NULL), FBQ_OK);
     check_one_launch(plan);
+    fbq_plan_free(plan);
+    const fbq_pick split = {FBQ_KERNEL_FUSED, 1, 2, 1, 0, 2, 1, 2};
+    assert_int_equal(fbq_prepare(c, &plain, NULL, &split, &plan, NULL), FBQ_OK);
+    check_splits(plan);
     fbq_plan_free(plan);
     /* a layer without ranks takes no factors */
     p = problem_of(32, 128, 0, 1);

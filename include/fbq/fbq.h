@@ -12,7 +12,7 @@
  * library keeps it apart; nothing else. Or link the optional library fbq::impl instead.
  *
  * CUDA C++ projects that compile with nvcc may include <fbq/fbq.cuh> and call the typed launchers
- * there; both ways run the same device code and give the same bits.
+ * there; both ways run the same device code and give the same bits (it names one exception).
  *
  * Conventions of every call below
  *   - It returns a status; FBQ_OK is 0. Nothing aborts, prints or falls back in silence.
@@ -172,7 +172,8 @@ typedef struct fbq_problem {
     fbq_type y_type; /* FBQ_F16 or FBQ_F32; the residual's type too */
     int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
     int launches;    /* what the default picks make of a layer with a sub-branch: 2, down and fused;
-                      * 1, a fused that makes t itself; 0, the faster of both */
+                      * 1, a fused that makes t itself; 0, the faster of both
+                      * in a chain */
 } fbq_problem;
 
 /* What a pick depends on of a GPU. */

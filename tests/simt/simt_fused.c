@@ -293,6 +293,7 @@ static void same_bits_with_help(void **state)
         c.n = 200;
         c.k = 900;
         c.m = m;
+        c.y_type = FBQ_F32; /* fp16 would hide another order of sums */
         c.r = 40;
         c.sms = 13;
         c.resident = 13;
@@ -319,7 +320,8 @@ static void long_shares(void **state)
     for (size_t i = 0; i < COUNT(slices); i++) {
         layer_result first;
         layer_case c = base;
-        c.n = 170; /* 11 tiles, as many as shares */
+        c.n = 170;          /* 11 tiles, as many as shares */
+        c.y_type = FBQ_F32; /* fp16 would hide another order of sums */
         c.k = SIMT_LONG_CHUNKS * 64 - 48;
         c.k_known = 1;
         c.r = 10;

@@ -83,8 +83,9 @@ FBQ_DEVICE LimbBlock limb_block_of(const u32x4 &v)
     return block;
 }
 
-// The corrections of the two units that a block is: each flush's sum of x as {limbs 0 and 1, limb
-// 2}, as lanes t = 0 and t = 1 of limbs_flush want it. All sums are integers that fp32 holds.
+// The corrections of the two units that a block is: of each flush minus the sum of x, limbs 0 and 1
+// for lane t = 0 of limbs_flush and limb 2 for lane t = 1, with the power. All sums are integers
+// that fp32 holds.
 template <class C>
 FBQ_DEVICE void limbs_correct(saddr unit, const LimbBlock &block, bool there, int lane)
 {

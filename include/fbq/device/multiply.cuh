@@ -153,7 +153,7 @@ FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, const Part &
 {
     const StepAt at = step_at<C>(args, p, stage, lane);
     if (C::columns == 1) {
-        // not beside a sub-branch in the same launch, which it would be in the way of
+        // not in all steps beside a sub-branch in the same launch, which is slower with that
         constexpr int side = C::whole ? 1 : 2;
         FBQ_UNROLL_BY_2
         for (int u = 0; u < C::part_units; u += side) {

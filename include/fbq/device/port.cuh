@@ -37,6 +37,15 @@
 #endif
 #endif
 
+// Shared memory of 227 KB a block goes with that, but for sm_120 and sm_121, which have 99.
+#ifndef FBQ_LARGE_SHARED
+#if __CUDA_ARCH__ >= 1200
+#define FBQ_LARGE_SHARED 0
+#else
+#define FBQ_LARGE_SHARED FBQ_BULK_COPIES
+#endif
+#endif
+
 // Plant a bug on purpose (tests/simt/ requires each to be caught): 0 none, 1 an index off by one,
 // 2 a missing barrier, 3 an output that is not written.
 #ifndef FBQ_PLANT

@@ -79,9 +79,10 @@ struct Fused {
         (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0 && (!whole || Tiles <= 6)));
 
     // Pieces of A and B that a sub-branch warp has on its way, and chunks of its share of A that it
-    // has x for at a time (pieces.cuh): four where K is so long that it has more than two.
+    // has x for at a time (pieces.cuh): four from a K on of which the default slices leave it more
+    // than two, where shared memory is large.
     static constexpr int piece_stages =
-        FBQ_BULK_COPIES && whole && Columns == 1 && Chunks > 128 ? 4 : 2;
+        FBQ_LARGE_SHARED && whole && Columns == 1 && Chunks > 128 ? 4 : 2;
 
     // Every unit has both its chunks, as far as that is known.
     static constexpr bool whole_units = Chunks > 0 && Chunks % 2 == 0;

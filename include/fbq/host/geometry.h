@@ -34,7 +34,8 @@ typedef struct fbq__fixed {
     fbq_gpu gpu;
     fbq_pick down, fused;
     int resident; /* fused was compiled to keep all of x in shared memory */
-    int paired;   /* fused was compiled to so few registers that two launches fit side by side */
+    int paired;   /* fused was compiled to so few registers that two launches fit side by side;
+                   * never by nvcc */
 } fbq__fixed;
 
 /* One kernel launch, without its function. */
@@ -146,12 +147,13 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 #define FBQ__BRANCH_WARPS 4
 #define FBQ__BLOCK_BYTES 512
 
-/* Pieces of A and B that a warp of the sub-branch has on its way: device/tile.cuh, of a kernel for
- * sm_90 that knows K; others leave half of the place unused. */
+/* Pieces of A and B that a warp of the sub-branch has on its way: device/tile.cuh, of a kernel that
+ * knows K; others leave half of the place unused. */
 static inline int fbq__piece_stages(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                     int64_t m)
 {
-    return gpu->capability >= 90 && fbq__whole(l, pick) && m == 1 && l->chunks > 128 ? 4 : 2;
+    const int large = gpu->capability >= 90 && gpu->capability < 120;
+    return large && fbq__whole(l, pick) && m == 1 && l->chunks > 128 ? 4 : 2;
 }
 
 /* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
@@ -410,12 +412,17 @@ static inline int fbq__one_split(const fbq__fixed *f)
 #endif
 
 /* Cycles that a block of a chained launch lets pass before it asks for anything (device/fused.cuh):
- * none where it finds no room before a block of the launch before has left. Measured on an H200. */
+ * none in one launch that finds no room before a block of the launch before has left, neither
+ * beside it nor on a multiprocessor of its own. Measured on an H200. */
 static inline int fbq__hold(const fbq__fixed *f)
 {
     if (!fbq__one_split(f))
         return 0;
-    return !fbq__whole(&f->layout, &f->fused) ? 350 : f->paired ? 1500 : 0;
+    if (!fbq__whole(&f->layout, &f->fused))
+        return 350;
+    if (f->paired)
+        return 1500;
+    return 2 * fbq__blocks(&f->layout, &f->gpu, &f->fused) <= f->gpu.sms ? 500 : 0;
 }
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
