@@ -172,8 +172,7 @@ typedef struct fbq_problem {
     fbq_type y_type; /* FBQ_F16 or FBQ_F32; the residual's type too */
     int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
     int launches;    /* what the default picks make of a layer with a sub-branch: 2, down and fused;
-                      * 1, a fused that makes t itself; 0, the faster of both
-                      * in a chain */
+                      * 1, a fused that makes t itself; 0, the faster of both in a chain */
 } fbq_problem;
 
 /* What a pick depends on of a GPU. */

@@ -413,7 +413,8 @@ static inline int fbq__one_split(const fbq__fixed *f)
 
 /* Cycles that a block of a chained launch lets pass before it asks for anything (device/fused.cuh):
  * none in one launch that finds no room before a block of the launch before has left, neither
- * beside it nor on a multiprocessor of its own. Measured on an H200. */
+ * beside it nor on a multiprocessor of its own. Measured on an H200 (docs/kernels.md, tries 65 and
+ * 85), but for the 500, which launches of so few blocks have as all once had. */
 static inline int fbq__hold(const fbq__fixed *f)
 {
     if (!fbq__one_split(f))
