@@ -337,6 +337,50 @@ static void test_defaults_are_legal(void **state)
     assert_int_equal(checked, NOMINAL_GPUS * 5 * 3 * 21 * 11 * 8 * 2);
 }
 
+/* One row of x: what was measured to be best; and without a sub-branch never a warp more than it
+ * takes to have no longer a run of steps for any. */
+static void test_warps(void **state)
+{
+    static const struct {
+        int64_t n, k, r;
+        int capability, warps, chunks, stages, tiles, blocks;
+    } measured[] = {
+        {4096, 4096, 0, 90, 16, 4, 2, 2, 1},    {4096, 14336, 0, 90, 14, 4, 2, 2, 1},
+        {5120, 5120, 0, 90, 10, 4, 3, 3, 1},    {8192, 8192, 0, 90, 16, 4, 2, 1, 1},
+        {2048, 2048, 0, 90, 8, 4, 2, 1, 1},     {4096, 14336, 128, 90, 14, 4, 2, 1, 1},
+        {4096, 4096, 128, 90, 16, 4, 2, 2, 1},  {13824, 5120, 128, 90, 10, 8, 2, 1, 1},
+        {4096, 4096, 0, 80, 8, 4, 2, 1, 2},     {14336, 4096, 0, 80, 16, 4, 2, 1, 1},
+        {4096, 4096, 128, 80, 4, 8, 2, 1, 1},   {11008, 4096, 128, 80, 8, 4, 2, 1, 1},
+        {4096, 11008, 128, 80, 15, 2, 3, 1, 1},
+    };
+    fbq_gpu gpu = {"", 90, 132, 232448, 233472, 65536}; /* an H200 */
+    (void)state;
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        fbq_problem p =
+            problem_of(128, FBQ_ZERO_F16, measured[i].n, measured[i].k, measured[i].r, 1);
+        fbq_pick pick;
+        gpu.capability = measured[i].capability;
+        assert_int_equal(fbq_pick_default(&p, &gpu, FBQ_KERNEL_FUSED, &pick, NULL), FBQ_OK);
+        assert_int_equal(pick.warps, measured[i].warps);
+        assert_int_equal(pick.chunks, measured[i].chunks);
+        assert_int_equal(pick.stages, measured[i].stages);
+        assert_int_equal(pick.tiles, measured[i].tiles);
+        assert_int_equal(pick.blocks_per_sm, measured[i].blocks);
+    }
+    gpu.capability = 90;
+    for (int64_t k = 64; k <= 32768; k += 64) {
+        fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, k, 0, 1);
+        const int64_t units = (k + 127) / 128;
+        int64_t steps, run;
+        fbq_pick pick;
+        assert_int_equal(fbq_pick_default(&p, &gpu, FBQ_KERNEL_FUSED, &pick, NULL), FBQ_OK);
+        steps = (units + pick.chunks / 2 - 1) / (pick.chunks / 2);
+        run = (steps + pick.warps - 1) / pick.warps;
+        assert_int_equal(run, (steps + 15) / 16);
+        assert_true(pick.warps == 1 || (pick.warps - 1) * run < steps);
+    }
+}
+
 /* One launch for a single row of x, two for more and where there are few blocks; either for the
  * asking. */
 static void test_launches(void **state)
@@ -404,6 +448,7 @@ int main(void)
                                        cmocka_unit_test(test_limits),
                                        cmocka_unit_test(test_shared_memory_limit),
                                        cmocka_unit_test(test_defaults_are_legal),
+                                       cmocka_unit_test(test_warps),
                                        cmocka_unit_test(test_launches),
                                        cmocka_unit_test(test_default_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 // tests/simt/kernels.cc: instantiates fused for SIMT_GROUP and FBQ_BULK_COPIES.
 //
 // Every pick times every format is more than a compiler wants to see, so there are two sets:
-// SIMT_DEFAULTS has every pick that fbq_pick_default can give on fbq_simt_gpu(), for all formats;
-// without it there is one pick for all formats, and the spread of others that spread.h lists.
+// SIMT_DEFAULTS has what serves every pick that fbq_pick_default can give on fbq_simt_gpu(), for
+// all formats (simt_linear.cc's pick_of); without it there is one pick for all formats, and the
+// spread of others that spread.h lists.
 //
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels.h"
@@ -53,10 +54,23 @@ void add_format(table &t)
 
 #if defined SIMT_DEFAULTS
 
+// One row without a sub-branch.
+template <bool Resident, int Warps, int Units, int Stages, int Tiles>
+void add_row(table &t)
+{
+    add<SIMT_GROUP, fbq::zero_none, 1, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, fbq::zero_code, 1, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, fbq::zero_f16, 1, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+}
+
 table make()
 {
     table t;
     add_format<true, 1, 1, 4, 1>(t);
+    add_row<true, 1, 2, 2, 1>(t);
+    add_row<true, 2, 2, 2, 1>(t);
+    add_row<true, 4, 2, 2, 1>(t);
+    add_row<true, 8, 2, 2, 1>(t);
     add_format<true, 2, 1, 4, 1>(t);
     add_format<true, 4, 1, 4, 1>(t);
     add_format<true, 8, 1, 4, 1>(t);

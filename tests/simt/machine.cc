@@ -153,6 +153,13 @@ bool machine::arrive(meeting what, site at)
              &first);
         stop();
     }
+    // A GPU's lanes leave such a wait one by one, and the tensor core takes those that are there.
+    if (self->apart && (what == meeting::mma || what == meeting::mma_s8)) {
+        find(
+            kind::divergence, 0, at,
+            std::string(meeting_name(what)) +
+                " by a lane that waited at a barrier in shared memory, with no warp barrier since");
+    }
     w.arrived++;
     return w.arrived == 32;
 }

@@ -280,6 +280,7 @@ void barrier_wait(std::uint32_t b, std::uint32_t parity, site at)
     }
     m.self->knows = m.join(m.self->knows, s->given);
     m.self->waited = m.self->waited || s->waited_given;
+    m.self->apart = true;
 }
 
 } // namespace simt

@@ -104,6 +104,7 @@ struct thread {
     std::vector<copy> copies;
     long groups = 0;        // of copies that this thread has committed
     bool waited = false;    // for the kernel before, in a launch that overlaps it
+    bool apart = false;     // waited at a barrier in shared memory, has not met its warp since
     int quiet_accesses = 0; // memory accesses since this thread last changed anything
     // What this lane brings to a collective and takes away.
     float offered = 0, received = 0;

@@ -23,6 +23,9 @@ void sync_warp(site at)
     w.phase++;
     m.progress();
     m.meet(*m.self->home, (unsigned)m.self->index / 32 * 32, 32, false);
+    for (int lane = 0; lane < 32; lane++) {
+        m.self->home->threads[(unsigned)(m.self->index / 32 * 32 + lane)].apart = false;
+    }
     m.release_warp(w);
 }
 

@@ -74,7 +74,19 @@ fbq_status pick_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel ke
                    const fbq_pick *given, fbq_pick *pick, fbq_error *error)
 {
     if (!given) {
-        return fbq_pick_default(problem, gpu, kernel, pick, error);
+        const fbq_status status = fbq_pick_default(problem, gpu, kernel, pick, error);
+#ifdef SIMT_DEFAULTS
+        // Not every number of warps is compiled for the CPU; a warp more finds less to do.
+        if (status == FBQ_OK && kernel == FBQ_KERNEL_FUSED) {
+            int warps = 1;
+            while (warps < pick->warps) {
+                warps *= 2;
+            }
+            pick->stages = pick->warps == 1 || pick->stages != 3 ? pick->stages : 2;
+            pick->warps = warps;
+        }
+#endif
+        return status;
     }
     *pick = *given;
     if (given->kernel != kernel) {

@@ -134,6 +134,34 @@ void arrivals(void **)
     });
 }
 
+// Lanes leave a wait at a barrier in shared memory one by one: they have to meet before the tensor
+// core, and a barrier of the block is no such meeting.
+void together(void **)
+{
+    auto wait = [] {
+        if (thread_index() == 0) {
+            barrier_init(word(0), 32);
+            barriers_ready();
+        }
+        sync_warp();
+        barrier_arrive(word(0));
+        barrier_wait(word(0), 0);
+    };
+    auto multiply = [] {
+        float c[4] = {};
+        mma_f16(c, 0, 0, 0, 0, 0, 0);
+    };
+    auto multiply_bytes = [] {
+        int c[4] = {};
+        mma_s8(c, 0, 0, 0, 0, 0, 0);
+    };
+    expect(kind::divergence, shape(1, 32, 128), [=] { wait(), multiply(); });
+    expect(clean, shape(1, 32, 128), [=] { wait(), sync_warp(), multiply(); });
+    expect(kind::divergence, shape(1, 32, 128), [=] { wait(), multiply_bytes(); });
+    expect(clean, shape(1, 32, 128), [=] { wait(), sync_warp(), multiply_bytes(); });
+    expect(kind::divergence, shape(1, 32, 128), [=] { wait(), sync_block(), multiply(); });
+}
+
 // One who waited for the kernel before has done so for those he meets.
 void producer(void **)
 {
@@ -190,9 +218,10 @@ void misuse(void **)
 int main()
 {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(order),  cmocka_unit_test(no_more_than_that), cmocka_unit_test(passed_on),
-        cmocka_unit_test(rounds), cmocka_unit_test(arrivals),          cmocka_unit_test(producer),
-        cmocka_unit_test(misuse),
+        cmocka_unit_test(order),     cmocka_unit_test(no_more_than_that),
+        cmocka_unit_test(passed_on), cmocka_unit_test(rounds),
+        cmocka_unit_test(arrivals),  cmocka_unit_test(together),
+        cmocka_unit_test(producer),  cmocka_unit_test(misuse),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

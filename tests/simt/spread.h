@@ -23,11 +23,13 @@
     X(0, 0, 16, 1, 2, 1, 33, true, true) /* a warp has one unit or two */ \
     X(0, 1, 8, 2, 4, 3, 0, false, false)                                  \
     X(32, 1, 2, 1, 2, 1, 5, true, true)                                   \
+    X(32, 0, 1, 2, 2, 1, 40, true, false) /* a row of ten blocks */       \
     X(32, 2, 1, 3, 3, 2, 9, false, false)                                 \
     X(32, 0, 8, 1, 2, 1, 0, false, true)                                  \
     X(32, 1, 16, 2, 3, 5, 0, false, false) /* more than a block has */    \
     X(64, 0, 2, 2, 2, 1, 16, true, true)   /* every part is whole */      \
     X(64, 1, 3, 1, 3, 3, 0, false, true)                                  \
+    X(64, 2, 2, 2, 2, 2, 7, false, true) /* x is one part: a row stays */ \
     X(64, 2, 1, 1, 2, 1, 1, true, true)                                   \
     X(64, 1, 16, 3, 2, 2, 0, false, false)                                \
     X(128, 2, 2, 1, 3, 1, 0, true, true)                                  \
@@ -35,6 +37,8 @@
     X(128, 0, 1, 2, 4, 1, 21, true, false)                                \
     X(128, 2, 4, 2, 2, 3, 0, false, false) /* holds its first step */     \
     X(128, 1, 3, 3, 4, 2, 21, false, false)                               \
+    X(128, 2, 3, 2, 3, 2, 20, false, false) /* whole parts: 2, 2 and 1 */ \
+    X(128, 0, 3, 2, 2, 1, 22, true, true)   /* as whole, but uneven */    \
     X(256, 1, 1, 2, 2, 1, 9, true, false)                                 \
     X(256, 2, 2, 3, 3, 2, 0, false, true)                                 \
     X(256, 0, 16, 1, 4, 1, 0, true, true)                                 \

@@ -60,7 +60,8 @@ typedef struct fbq_fused_args {
     int round_tiles;    // tiles of a block whose up-projection is awaited at a time
     int piece_shift;    // 2^piece_shift blocks of B travel at a time: 1, or 4 as one chunk of A
     int up_shift;       // 2^up_shift warps share the up-projection of a tile: 1, 2 or 4
-    int x_slots;        // parts of x that a warp has room for
+    int x_bytes;        // a warp's x
+    int x_slots;        // parts of x in it
     int results_stride; // bytes from one warp's partial results to the next's
     int results_turn;   // and from one area of them to the other; 0: there is one
     int smem_results;   // shared memory offsets in bytes: partial results,

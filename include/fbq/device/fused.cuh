@@ -18,6 +18,53 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
+// Ask for x: one row comes into registers, the first blocks of what is made ready together; several
+// come into the slots, here where they stay, else with the steps.
+template <class C>
+FBQ_DEVICE void ask_x(Row<C> &row, const fbq_fused_args &args, const Ring &ring, const Share &share,
+                      int lane)
+{
+    if (C::columns == 1) {
+        const Part p = part_of<C>(share, 0);
+        row_ask<C>(row, args, share.first, C::resident ? share.end : p.first + p.count, lane);
+    } else if (C::resident) {
+        fetch_x<C>(args, ring, share, lane);
+    }
+}
+
+// Where x stays: make it ready.
+template <class C>
+FBQ_DEVICE void prepare_x(Row<C> &row, const fbq_fused_args &args, const Ring &ring,
+                          const Share &share, int lane)
+{
+    if (C::columns == 1) {
+        row_prepare<C>(args, ring.x, row, share.first, share.end - share.first, lane);
+        return;
+    }
+    wait_x<C>(ring);
+    FBQ_NO_UNROLL
+    for (int part = 0; part < parts_of_k<C>(args); part++)
+        words_prepare<C>(args, ring.x + (u32)(part * slot_bytes<C>(args)),
+                         part_of<C>(share, part).count, lane);
+}
+
+// Where it comes and goes: make a part ready. One row has one slot, and the part after is asked
+// for.
+template <class C>
+FBQ_DEVICE void prepare_part(Row<C> &row, const fbq_fused_args &args, saddr slot,
+                             const Share &share, int part, int lane)
+{
+    const Part p = part_of<C>(share, part);
+    if (C::columns == 1) {
+        const Part after = part_of<C>(share, next_of(parts_of_k<C>(args), part));
+        sync_warp(); // all lanes have read the slot
+        row_prepare<C>(args, slot, row, p.first, p.count, lane);
+        row_ask<C>(row, args, after.first, after.first + after.count, lane);
+    } else {
+        words_prepare<C>(args, slot, p.count, lane);
+    }
+}
+
 // Hold the first step in registers, and have the step ahead take its place.
 template <class C>
 FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
@@ -38,7 +85,7 @@ FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring
 // before may be anyone's, and x what it writes; its weights come as far as L2 while it ends, where
 // they cannot go stale. x goes first, since it would wait behind the weights.
 template <class C>
-FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
+FBQ_DEVICE Ahead ask(Row<C> &row, Held<C> &held, const fbq_fused_args &args, const Ring &ring,
                      const Share &share, int lane)
 {
     Ahead ahead = ahead_begin<C>(args);
@@ -53,11 +100,10 @@ FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring
         // Not before: a chained launch behind this one relies on all that this one waits for.
         let_dependents_start();
     }
-    if (C::resident || C::holds)
-        fetch_x<C>(args, ring, share, lane);
+    ask_x<C>(row, args, ring, share, lane);
     FBQ_NO_UNROLL
     for (int s = 0; s < C::stages; s++)
-        fetch_step<C>(args, ring, s, ahead, share, C::holds && s == 0 ? want_no_x : want_all, lane);
+        fetch_step<C>(args, ring, s, ahead, share, want_all, lane);
     if (C::holds)
         take_first<C>(held, args, ring, ahead, share, lane);
     return ahead;
@@ -70,11 +116,11 @@ FBQ_DEVICE Ahead ask(Held<C> &held, const fbq_fused_args &args, const Ring &ring
 // launches before had left, just when the launch before begins to read x: with few tiles a block,
 // where that is most of a layer's time, it lets it go first (args.hold). The warps of the
 // sub-branch want x at once when their turn has come, and soon others' partial sums: the first step
-// is asked for when the second has come (the first's barrier is one of x, too), and the next launch
-// may come when this one's turn has.
+// is asked for when the second has come (the first's barrier may be one of x, too), and the next
+// launch may come when this one's turn has.
 template <class C>
-FBQ_DEVICE Ahead ask_chained(Held<C> &held, const fbq_fused_args &args, const Ring &ring,
-                             const Share &share, int lane)
+FBQ_DEVICE Ahead ask_chained(Row<C> &row, Held<C> &held, const fbq_fused_args &args,
+                             const Ring &ring, const Share &share, int lane)
 {
     Ahead ahead = ahead_begin<C>(args);
     hold(args.hold);
@@ -87,26 +133,24 @@ FBQ_DEVICE Ahead ask_chained(Held<C> &held, const fbq_fused_args &args, const Ri
             fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
         if (second)
             ring_wait<C>(ring, Cursor{1, 0});
-        fetch_step<C>(args, ring, 0, first, share, C::holds ? want_no_x : want_codes, lane);
+        fetch_step<C>(args, ring, 0, first, share, want_codes, lane);
     } else {
         FBQ_NO_UNROLL
         for (int s = 0; s < C::stages; s++)
-            fetch_step<C>(args, ring, s, ahead, share, C::holds && s == 0 ? want_no_x : want_codes,
-                          lane);
+            fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
     }
     if (!C::whole)
         let_dependents_start();
     wait_for_producer();
     if (C::whole)
         let_dependents_start();
-    if (C::resident || C::holds)
-        fetch_x<C>(args, ring, share, lane);
-    if (!C::resident) {
+    ask_x<C>(row, args, ring, share, lane);
+    if (C::columns > 1 && !C::resident) {
         // x of the steps that begin a part
         Ahead again = ahead_begin<C>(args);
         FBQ_UNROLL
         for (int s = 0; s < C::stages; s++)
-            if (s % C::tiles == 0 && !(C::holds && s == 0))
+            if (s % C::tiles == 0)
                 fetch_step<C>(args, ring, s, again, share, want_x, lane);
             else
                 ahead_advance<C>(again, args);
@@ -125,17 +169,12 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     if (C::branch)
         handover_begin<C>(args, area, warp, lane);
     const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
+    Row<C> row;
     Held<C> held;
-    Ahead ahead = chained ? ask_chained<C>(held, args, ring, share, lane)
-                          : ask<C>(held, args, ring, share, lane);
-    if (C::resident || C::holds)
-        wait_x<C>(ring);
-    if (C::resident) {
-        FBQ_NO_UNROLL
-        for (int part = 0; part < parts_of_k<C>(args); part++)
-            prepare_x<C>(args, ring.x + (u32)(part * slot_bytes<C>(args)),
-                         part_of<C>(share, part).count, lane);
-    }
+    Ahead ahead = chained ? ask_chained<C>(row, held, args, ring, share, lane)
+                          : ask<C>(row, held, args, ring, share, lane);
+    if (C::resident)
+        prepare_x<C>(row, args, ring, share, lane);
     sync_warp();
 
     int slot = 0;
@@ -154,7 +193,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
                 if (!is_held)
                     ring_wait<C>(ring, next);
                 if (!C::resident && i == 0) {
-                    prepare_x<C>(args, x, p.count, lane);
+                    prepare_part<C>(row, args, x, share, part, lane);
                     sync_warp();
                 }
                 if (is_held) {
@@ -165,8 +204,8 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
                     multiply<C>(y[i], args, p, ring_stage<C>(ring, next.stage), x, lane);
                 ring_next<C>(args, ring, next, ahead, share, lane);
             }
-            if (!C::resident)
-                slot = next_of(slots_of<C>(args), slot);
+            if (C::columns > 1 && !C::resident)
+                slot = next_of(args.x_slots, slot);
         }
         at.end = at.first + C::tiles * tile_stride<C>() >= args.tiles;
         // Behind down, the next layer's down may come and wait beside this. Earlier it would hold

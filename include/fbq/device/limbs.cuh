@@ -107,43 +107,62 @@ FBQ_DEVICE void limbs_correct(saddr unit, const LimbBlock &block, bool there, in
                   odd ? mul(block.power, 65536.0f) : block.power);
 }
 
-// The part of x in a slot: words -> limbs and corrections. The words have arrived, and the warp
-// has met since. Several blocks of two units at a time, since each is a long chain of short steps.
+// A lane's eight numbers of each of several blocks, which are on their way from memory.
 template <class C>
-FBQ_DEVICE void limbs_prepare(saddr slot, int count, int lane)
+struct Row {
+    u32x4 words[C::row_blocks];
+};
+
+// Ask for the blocks from a unit on, up to another.
+template <class C>
+FBQ_DEVICE void row_ask(Row<C> &row, const fbq_fused_args &args, int first, int end, int lane)
 {
-    saddr ready = slot, words = slot + (u32)C::ready_bytes;
-    constexpr int batch = C::part_units > 6 ? 4 : ceil_div(C::part_units, 2);
-    constexpr int pair_bytes = 2 * 2 * unit_codes; // of two units
+    FBQ_UNROLL
+    for (int i = 0; i < C::row_blocks; i++) {
+        row.words[i] = u32x4{0, 0, 0, 0};
+        if (first + 2 * i + (lane >> 4) < end)
+            row.words[i] =
+                x_words(args.x, 0, (first + 2 * i) * unit_codes + lane * 8, args.k, args.x_vectors);
+    }
+}
+
+// Make `count` units of them ready. Several blocks side by side, since each is a long chain of
+// short steps.
+template <class C>
+FBQ_DEVICE void limbs_prepare(saddr ready, const Row<C> &row, int count, int lane)
+{
     // eight k of half-chunk h and lane t: half of t's vector
     const int unit = lane >> 4, chunk = lane >> 3 & 1, half = lane >> 2 & 1, t = lane & 3;
     const u32 to = (u32)(C::flushes * 16 + chunk * limb_chunk_bytes + t * 16 + half * 8);
+    LimbBlock block[C::row_blocks];
+    FBQ_UNROLL
+    for (int i = 0; i < C::row_blocks; i++)
+        block[i] = limb_block_of(row.words[i]);
+    FBQ_UNROLL
+    for (int i = 0; i < C::row_blocks; i++) {
+        const bool there = 2 * i + unit < count;
+        const saddr at = ready + (u32)((2 * i + unit) * C::unit_bytes);
+        FBQ_UNROLL
+        for (int l = 0; l < 3; l++)
+            if (there)
+                sts_u32x2(at + (u32)(l * limb_bytes) + to, block[i].limb[0][l],
+                          block[i].limb[1][l]);
+        limbs_correct<C>(at, block[i], there, lane);
+    }
+}
+
+// `count` units from `first` on, of which the first blocks have been asked for, made ready.
+template <class C>
+FBQ_DEVICE void row_prepare(const fbq_fused_args &args, saddr ready, Row<C> &row, int first,
+                            int count, int lane)
+{
+    limbs_prepare<C>(ready, row, count, lane);
+    if (C::resident && C::chunks > 0 && C::row_units <= 2 * C::row_blocks)
+        return; // there are no more
     FBQ_NO_UNROLL
-    for (int u = 0; u < count; u += 2 * batch) {
-        u32x4 v[batch];
-        LimbBlock block[batch];
-        FBQ_UNROLL
-        for (int i = 0; i < batch; i++) {
-            v[i] = u32x4{0, 0, 0, 0};
-            if (u + 2 * i + unit < count)
-                v[i] = lds_u32x4(words + (u32)(i * pair_bytes + lane * 16));
-        }
-        FBQ_UNROLL
-        for (int i = 0; i < batch; i++)
-            block[i] = limb_block_of(v[i]);
-        FBQ_UNROLL
-        for (int i = 0; i < batch; i++) {
-            const bool there = u + 2 * i + unit < count;
-            const saddr at = ready + (u32)((2 * i + unit) * C::unit_bytes);
-            FBQ_UNROLL
-            for (int l = 0; l < 3; l++)
-                if (there)
-                    sts_u32x2(at + (u32)(l * limb_bytes) + to, block[i].limb[0][l],
-                              block[i].limb[1][l]);
-            limbs_correct<C>(at, block[i], there, lane);
-        }
-        words += (u32)(batch * pair_bytes);
-        ready += (u32)(2 * batch * C::unit_bytes);
+    for (int u = 2 * C::row_blocks; u < count; u += 2 * C::row_blocks) {
+        row_ask<C>(row, args, first + u, first + count, lane);
+        limbs_prepare<C>(ready + (u32)(u * C::unit_bytes), row, count - u, lane);
     }
 }
 

@@ -206,16 +206,6 @@ FBQ_DEVICE void multiply_held(float (&y)[4], const Held<C> &held, const Part &p,
     }
 }
 
-// Make the part of x in a slot ready for multiply.
-template <class C>
-FBQ_DEVICE void prepare_x(const fbq_fused_args &args, saddr slot, int count, int lane)
-{
-    if (C::columns == 1)
-        limbs_prepare<C>(slot, count, lane);
-    else
-        words_prepare<C>(args, slot, count, lane);
-}
-
 } // namespace FBQ_NAMESPACE
 } // namespace fbq
 

@@ -173,12 +173,11 @@ FBQ_DEVICE void prefetch_a(const PieceAhead &ahead, int lane)
 template <class C>
 FBQ_DEVICE saddr piece_wait(const PieceRing &ring, const Cursor &at)
 {
-    if (FBQ_BULK_COPIES) {
+    if (FBQ_BULK_COPIES)
         barrier_wait(ring.barriers + (u32)(at.stage * 8), at.parity);
-    } else {
+    else
         copy_async_wait_left<C::piece_stages - 1>();
-        sync_warp();
-    }
+    sync_warp(); // as in ring_wait
     return ring.stages + (u32)(at.stage * ring.stride);
 }
 

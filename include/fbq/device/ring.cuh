@@ -1,11 +1,11 @@
-// fbq/device/ring.cuh: a warp's ring of stages in shared memory, through which its codes, scales,
-// zero points and x travel.
+// fbq/device/ring.cuh: a warp's ring of stages in shared memory, through which its codes, scales
+// and zero points travel, and beside which several rows of x do.
 //
 // Every warp fetches for itself alone, so no barrier of the block stands between memory and the
 // tensor cores. A step is one part of one tile; the ring runs `Stages` steps ahead, and one more
 // while the first is held in registers. One lane has whole runs of bytes copied where the target
-// has bulk copies; else every lane copies 16 bytes at a time. A part's x comes with the first tile
-// of the group, that of a step that is held by itself.
+// has bulk copies; else every lane copies 16 bytes at a time. A part of several rows of x comes
+// with the first tile of the group.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_RING_CUH
@@ -53,8 +53,8 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
             return;
         a.tile = 0;
     }
-    if (!C::resident)
-        a.slot = next_of(slots_of<C>(args), a.slot);
+    if (C::columns > 1 && !C::resident)
+        a.slot = next_of(args.x_slots, a.slot);
     if (++a.part < parts_of_k<C>(args)) {
         a.record -= C::tiles * args.round_bytes;
         return;
@@ -63,8 +63,8 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
     a.first += C::tiles * tile_stride<C>();
 }
 
-// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays or the
-// first step is held), its slots for x.
+// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays and is
+// copied), its slots for x.
 struct Ring {
     saddr stages, barriers, x;
 };
@@ -87,11 +87,11 @@ FBQ_DEVICE void barriers_begin(saddr barriers, int lane)
 template <class C>
 FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
-    constexpr int barriers = C::stages + (C::resident || C::holds);
+    constexpr int barriers = C::stages + (C::columns > 1 && C::resident);
     Ring r;
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
     r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
-    r.x = area + (u32)(args.smem_x + warp * slots_of<C>(args) * slot_bytes<C>(args));
+    r.x = area + (u32)(args.smem_x + warp * args.x_bytes);
     barriers_begin<barriers>(r.barriers, lane);
     return r;
 }
@@ -102,7 +102,7 @@ FBQ_DEVICE saddr ring_stage(const Ring &r, int s)
     return r.stages + (u32)(s * C::stage_bytes);
 }
 
-// ---- x ----
+// ---- Several rows of x (one row: limbs.cuh) ----
 
 // Does x come in whole runs of bytes? A warp whose run reaches beyond K has zeros to put there.
 FBQ_DEVICE bool x_in_runs(const fbq_fused_args &args, const Share &share)
@@ -116,7 +116,7 @@ FBQ_DEVICE void fetch_x_runs(const fbq_fused_args &args, saddr slot, const Part 
 {
     const u16 *from = (const u16 *)args.x + p.first * unit_codes;
     FBQ_NO_UNROLL
-    for (int row = 0; row < rows_of<C>(args); row++, from += args.x_stride)
+    for (int row = 0; row < args.m; row++, from += args.x_stride)
         copy_bulk(slot + row_of<C>(args, row), from, (u32)(p.count * 2 * unit_codes), barrier);
 }
 
@@ -140,17 +140,17 @@ FBQ_DEVICE void fetch_x_words(const fbq_fused_args &args, saddr slot, const Part
     }
 }
 
-// All of x that is this warp's, where it stays; else that of the first step, where that is held.
+// All of x that is this warp's, where it stays.
 template <class C>
 FBQ_DEVICE void fetch_x(const fbq_fused_args &args, const Ring &ring, const Share &share, int lane)
 {
     const saddr barrier = ring.barriers + (u32)(C::stages * 8);
     const bool runs = x_in_runs(args, share);
-    const int units = C::resident ? share.end - share.first : part_of<C>(share, 0).count;
+    const int units = share.end - share.first;
     if (FBQ_BULK_COPIES && one_lane(lane))
-        barrier_expect(barrier, (u32)(runs ? rows_of<C>(args) * units * 2 * unit_codes : 0));
+        barrier_expect(barrier, (u32)(runs ? args.m * units * 2 * unit_codes : 0));
     FBQ_NO_UNROLL
-    for (int part = 0; part < (C::resident ? parts_of_k<C>(args) : 1); part++) {
+    for (int part = 0; part < parts_of_k<C>(args); part++) {
         const Part p = part_of<C>(share, part);
         const saddr slot = ring.x + (u32)(part * slot_bytes<C>(args));
         if (!runs)
@@ -217,9 +217,8 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
     return r;
 }
 
-// What to fetch of a step: everything; or all but its x first, and its x later; or no x, since that
-// has a barrier of its own.
-enum Want { want_all, want_codes, want_x, want_no_x };
+// What to fetch of a step: everything; or all but its x first, and its x later.
+enum Want { want_all, want_codes, want_x };
 
 // Have the step ahead fetched into stage s. The warp has met since it last read the stage. A group
 // may have fewer tiles than Tiles; then it has steps that fetch nothing.
@@ -234,7 +233,7 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
         const bool some = C::even || p.count > 0;
         const bool there =
             C::tiles == 1 || ahead.first + ahead.tile * tile_stride<C>() < args.tiles;
-        const bool x_too = !C::resident && some && ahead.tile == 0 && want != want_no_x;
+        const bool x_too = C::columns > 1 && !C::resident && some && ahead.tile == 0;
         const bool runs = x_too && x_in_runs(args, share);
         if (x_too && !runs && want != want_codes)
             fetch_x_words<C>(args, slot, p, lane);
@@ -243,9 +242,8 @@ FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, 
             if (some && there)
                 r = run_of<C>(args, p);
             if (FBQ_BULK_COPIES && want != want_x)
-                barrier_expect(barrier,
-                               (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
-                                     (runs ? rows_of<C>(args) * p.count * 2 * unit_codes : 0)));
+                barrier_expect(barrier, (u32)(r.codes_bytes + r.scales_bytes + r.zeros_bytes +
+                                              (runs ? args.m * p.count * 2 * unit_codes : 0)));
             if (runs && want != want_codes)
                 fetch_x_runs<C>(args, slot, p, barrier);
             if (some && there && want != want_x) {
@@ -284,16 +282,16 @@ struct Cursor {
     u32 parity;
 };
 
-// Wait for its bytes.
+// Wait for its bytes. Lanes may see the end of a phase one after the other, and nothing else would
+// bring them together before the tensor core, which wants all of them.
 template <class C>
 FBQ_DEVICE void ring_wait(const Ring &ring, const Cursor &at)
 {
-    if (FBQ_BULK_COPIES) {
+    if (FBQ_BULK_COPIES)
         barrier_wait(ring.barriers + (u32)(at.stage * 8), at.parity);
-    } else {
+    else
         copy_async_wait_left<C::stages - 1>();
-        sync_warp();
-    }
+    sync_warp();
 }
 
 // Done with them: the step ahead takes their place.

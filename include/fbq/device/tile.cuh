@@ -38,6 +38,13 @@ constexpr int branch_none = 0;
 constexpr int branch_behind_down = 1;
 constexpr int branch_whole = 2;
 
+// Is K a number of whole parts, which warps can have whole without a longer run for any?
+FBQ_DEVICE constexpr bool parts_are_whole(int chunks, int warps, int part_units)
+{
+    return chunks > 0 && chunks % (2 * part_units) == 0 &&
+           ceil_div(chunks / (2 * part_units), warps) * part_units == ceil_div(chunks / 2, warps);
+}
+
 // What a fused kernel is compiled for.
 //   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
 //   Zero     zero kind                     Branch   the sub-branch, as below
@@ -59,8 +66,14 @@ struct Fused {
     static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
                          warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles,
                          splits = Splits;
-    static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole,
-                          resident = Resident;
+    static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole;
+
+    // Units that a warp has at most, where K is known; else of a part. One row of x also stays
+    // where it is one part.
+    static constexpr int most_units = Chunks > 0 ? ceil_div((Chunks + 1) / 2, Warps *Splits)
+                                                 : PartUnits;
+    static constexpr bool resident =
+        Resident || (Columns == 1 && Chunks > 0 && most_units <= PartUnits);
 
     // A round of tiles, whose up-projection is awaited together, is several groups of one tile.
     // Else it is a group.
@@ -71,12 +84,12 @@ struct Fused {
     static constexpr int flushes = unit_codes / flush; // of a unit
 
     // The first step waits in registers for its x while one step more is on its way. Only where
-    // that step has no x of its own, which would be in the way of the first's; and where registers
-    // suffice, which the sums of many tiles beside the sub-branch's warps leave too few of.
+    // there are more steps; and where registers suffice: beside the sub-branch's warps the sums of
+    // many tiles leave too few, and so do two launches side by side (fbq__pairs).
     static constexpr bool holds =
         FBQ_BULK_COPIES && Branch != branch_behind_down && Columns == 1 && PartUnits <= 2 &&
-        flushes == 1 &&
-        (Resident || (Stages % Tiles != 0 && (Stages - 1) % Tiles != 0 && (!whole || Tiles <= 6)));
+        flushes == 1 && (Tiles == 1 || ceil_div(most_units, PartUnits) * Tiles > Stages) &&
+        (!whole || (Tiles == 1 && Resident) || (Tiles > 2 && Tiles <= 6));
 
     // Pieces of A and B that a sub-branch warp has on its way, and chunks of its share of A that it
     // has x for at a time (pieces.cuh): four from a K on of which the default slices leave it more
@@ -87,7 +100,8 @@ struct Fused {
     // Every unit has both its chunks, as far as that is known.
     static constexpr bool whole_units = Chunks > 0 && Chunks % 2 == 0;
 
-    // Every part of every warp is whole.
+    // Every part that a warp has is whole; every warp has all of its parts, and they are whole.
+    static constexpr bool whole_parts = parts_are_whole(Chunks, Warps *Splits, PartUnits);
     static constexpr bool even = Chunks > 0 && Chunks % (2 * Warps * Splits * PartUnits) == 0;
 
     // A stage of the ring: codes, scales (with fp16 zero points), integer zero points; whole lines,
@@ -101,11 +115,16 @@ struct Fused {
     static constexpr int stage_bytes =
         (stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
 
-    // A slot for a part of x: what multiply wants to know beside the numbers (limbs.cuh,
-    // words.cuh), then the rows of numbers (row_of).
+    // A slot for a part of x. One row: its units made ready (limbs.cuh). Several: what multiply
+    // wants to know beside the numbers (words.cuh), then the rows of numbers (row_of).
     static constexpr int unit_bytes = Columns == 1 ? 3 * unit_codes + flushes * 16 : flushes * 64;
-    static constexpr int ready_bytes = (PartUnits * unit_bytes + 127) / 128 * 128;
+    static constexpr int ready_bytes =
+        Columns == 1 ? PartUnits * unit_bytes : (PartUnits * unit_bytes + 127) / 128 * 128;
     static constexpr int row_bytes = PartUnits * 2 * unit_codes;
+
+    // One row: blocks of two units that a warp asks for and makes ready together.
+    static constexpr int row_units = resident ? most_units : PartUnits;
+    static constexpr int row_blocks = row_units > 6 ? 4 : ceil_div(row_units, 2);
 };
 
 // Sizes that a kernel may know when it is compiled.
@@ -148,7 +167,7 @@ FBQ_DEVICE int split_index()
     return C::splits == 1 ? 0 : block_index_x() % C::splits;
 }
 
-// One warp's run of units: [first, end).
+// One warp's run of units: [first, end); whole parts where that makes no run longer.
 struct Share {
     int first, end;
 };
@@ -158,6 +177,11 @@ FBQ_DEVICE Share share_of(const fbq_fused_args &args, int warp)
 {
     constexpr int warps = C::splits * C::warps; // that share a tile
     const int units = units_of_k<C>(args), index = split_index<C>() * C::warps + warp;
+    if (C::chunks ? C::whole_parts : parts_are_whole(args.chunks, warps, C::part_units)) {
+        const int parts = units / C::part_units;
+        return Share{index * parts / warps * C::part_units,
+                     (index + 1) * parts / warps * C::part_units};
+    }
     return Share{index * units / warps, (index + 1) * units / warps};
 }
 
@@ -172,7 +196,9 @@ FBQ_DEVICE Part part_of(const Share &share, int part)
 {
     Part p;
     p.first = share.first + part * C::part_units;
-    p.count = C::even ? C::part_units : min_int(share.end - p.first, C::part_units);
+    p.count = C::even          ? C::part_units
+              : C::whole_parts ? (p.first < share.end ? C::part_units : 0)
+                               : min_int(share.end - p.first, C::part_units);
     return p;
 }
 
@@ -194,34 +220,18 @@ FBQ_DEVICE int group_of(int unit)
 
 // ---- x ----
 
-// How many rows.
-template <class C>
-FBQ_DEVICE int rows_of(const fbq_fused_args &args)
-{
-    return C::columns == 1 ? 1 : args.m;
-}
-
-// Where a row begins in a slot: first the even rows, then 64 bytes on the odd ones, so that
-// neighbours fall into different banks.
+// Where one of several rows begins in a slot: first the even rows, then 64 bytes on the odd ones,
+// so that neighbours fall into different banks.
 template <class C>
 FBQ_DEVICE u32 row_of(const fbq_fused_args &args, int row)
 {
-    if (C::columns == 1)
-        return (u32)C::ready_bytes;
     return (u32)(C::ready_bytes + (row >> 1) * C::row_bytes +
                  (row & 1) * ((args.m + 1) / 2 * C::row_bytes + 64));
 }
 template <class C>
 FBQ_DEVICE int slot_bytes(const fbq_fused_args &args)
 {
-    return C::ready_bytes + (C::columns == 1 ? C::row_bytes : args.m * C::row_bytes + 64);
-}
-
-// A warp's slots.
-template <class C>
-FBQ_DEVICE int slots_of(const fbq_fused_args &args)
-{
-    return C::resident ? parts_of_k<C>(args) : args.x_slots;
+    return C::columns == 1 ? C::ready_bytes : C::ready_bytes + args.m * C::row_bytes + 64;
 }
 
 // Eight words of x from k on, zeros beyond K.

@@ -184,8 +184,8 @@ static inline int64_t fbq__groups(const fbq_layout *l, const fbq_gpu *gpu, const
     return (l->tiles + turn - 1) / turn;
 }
 
-/* Parts of x that a warp has room for: that in use, and those that the ring may have asked for; or,
- * where x stays, all. */
+/* Parts of several rows of x that a warp has room for: that in use, and those that the ring may
+ * have asked for; or, where x stays, all. */
 static inline int64_t fbq__x_slots(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                    int resident)
 {
@@ -227,16 +227,18 @@ static inline int fbq__up_shift(const fbq_layout *l, const fbq_gpu *gpu, const f
     return shift;
 }
 
-/* A warp's x: for each slot what is made ready of a part, and its rows. */
+/* A warp's x. One row: what is made ready of a part, or where x stays of all. Several: for each
+ * slot what is made ready of a part, and its rows. */
 static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                    int64_t m, int resident)
 {
     int group = l->format.group;
     int64_t flushes = group == FBQ_GROUP_ROW || group > 128 ? 1 : 128 / group;
     int64_t units = fbq__part_units(pick);
-    int64_t ready = units * (m == 1 ? 3 * 128 + flushes * 16 : flushes * 64);
-    int64_t rows = m * units * 256 + (m == 1 ? 0 : 64);
-    return fbq__x_slots(l, gpu, pick, resident) * ((ready + 127) / 128 * 128 + rows);
+    if (m == 1)
+        return (resident ? fbq__share(l, pick) : units) * (3 * 128 + flushes * 16);
+    return fbq__x_slots(l, gpu, pick, resident) *
+           ((units * flushes * 64 + 127) / 128 * 128 + m * units * 256 + 64);
 }
 
 /* What a block of fused keeps in shared memory: where each thing begins, and the end. A warp's
@@ -265,7 +267,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     s.up = s.sums + (pick->tiles == 1 ? branch * (round - 1) * tile : 0);
     s.t = s.up + branch * ups * tile;
     s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
-    s.pieces = s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident);
+    s.pieces = (s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident) + 127) / 128 * 128;
     s.barriers = s.pieces + stages * (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
     s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + stages * 8 + 127) /
               128 * 128;
@@ -297,79 +299,19 @@ static inline int fbq__fused_fits(const fbq_layout *l, const fbq_gpu *gpu, const
     return fbq__fused_least_bytes(l, gpu, pick, m) <= fbq__fused_most_bytes(gpu, pick);
 }
 
-/* Does all of x stay in shared memory? Only groups of one tile would fetch it again and again. */
+/* The same, so that two launches fit side by side. */
+static inline int64_t fbq__fused_half_bytes(const fbq_gpu *gpu, const fbq_pick *pick)
+{
+    return gpu->shared_sm / (2 * pick->blocks_per_sm) - 1024;
+}
+
+/* Does all of x stay in shared memory? Only groups of one tile would fetch it again and again. (One
+ * row that is one part stays anyway, which takes no more room: device/tile.cuh.) */
 static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
                                 int64_t m)
 {
     return pick->tiles == 1 &&
            fbq__shared_of(l, gpu, pick, m, 1, 1).bytes <= fbq__fused_most_bytes(gpu, pick);
-}
-
-/* The longest step for warps that have `share` units of a tile: three, or two where the next
- * launch's steps come while this one runs, so that both have room; unless two would make the last
- * step a short one in few. Before sm_90 a fused that makes t itself gets by with shorter ones.
- * Measured on an H200 (docs/kernels.md). */
-static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
-                                        const fbq_pick *pick, int64_t share)
-{
-    if (m > 1 || fbq__branch(l, pick) == 1)
-        return 3;
-    if (gpu->capability < 90)
-        return !fbq__whole(l, pick) ? 3 : share <= 4 ? 1 : 2;
-    if (fbq__whole(l, pick))
-        return share < 6 ? 3 : 2;
-    return share == 3 || (share == 5 && pick->tiles > 2) ? 3 : 2;
-}
-
-/* Choose the step and the stages of a pick that has its tiles: two stages of such steps, as even as
- * they come out, or three; where shared memory does not suffice for two units, four stages of one.
- */
-static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
-                                    fbq_pick *pick)
-{
-    const int64_t share = fbq__share(l, pick);
-    const int64_t most = fbq__longest_step(l, gpu, m, pick, share);
-    const int64_t parts = (share + most - 1) / most;
-    const int three = m == 1 && fbq__whole(l, pick) && gpu->capability < 90;
-    pick->stages = three ? 3 : 2;
-    for (pick->chunks = (int)(2 * ((share + parts - 1) / parts));
-         pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m); pick->chunks -= 2)
-        ;
-    if (pick->chunks == 2)
-        for (pick->stages = three ? 3 : 4; pick->stages > 2 && !fbq__fused_fits(l, gpu, pick, m);
-             pick->stages--)
-            ;
-    return fbq__fused_fits(l, gpu, pick, m);
-}
-
-/* The most tiles of a block that are taken in groups though all of x would fit. Before sm_90 every
- * tile more costs registers, since all lanes copy. */
-static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
-                               const fbq_pick *pick)
-{
-    if (m > 1 || gpu->capability < 90)
-        return 1;
-    if (l->rank_tiles == 0 && fbq__share(l, pick) <= 2)
-        return l->tiles;
-    return fbq__whole(l, pick) ? 6 : 7;
-}
-
-/* Choose tiles, step and stages of a pick that has everything else: one tile at a time, if a block
- * has more than a few and all of x fits beside a step of two units; else all that it has, in even
- * groups. Measured on an H200 (docs/kernels.md). */
-static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
-{
-    const int64_t stride = fbq__tile_stride(l, gpu, pick), own = (l->tiles + stride - 1) / stride;
-    const int64_t most = gpu->capability < 90 ? 1 : m > 1 ? 4 : 7;
-    const int64_t groups = (own + most - 1) / most;
-    pick->tiles = 1;
-    if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
-        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__share(l, pick) == 1))
-        return;
-    for (pick->tiles = (int)((own + groups - 1) / groups);
-         !fbq__choose_steps(l, gpu, m, pick) && pick->tiles > 1;
-         pick->tiles = (pick->tiles + 1) / 2)
-        ;
 }
 
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
@@ -381,10 +323,10 @@ static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
     const fbq_format *format = &f->layout.format;
-    const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
+    const int64_t half = fbq__fused_half_bytes(&f->gpu, pick);
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->warps == 16 &&
-           pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
+           !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->tiles <= 2 &&
+           !(pick->tiles == 1 && f->resident) && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
@@ -517,6 +459,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->patience = FBQ__PATIENCE;
     args->chained = call->chained != 0;
     args->hold = fbq__hold(f);
+    args->x_bytes = (int)fbq__x_bytes(l, &f->gpu, pick, call->m, f->resident);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
     args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick);
     args->piece_shift = fbq__piece_shift(l, pick, call->m);

@@ -13,6 +13,7 @@
 #include "pack.h"
 #include "reference.h"
 #include "geometry.h"
+#include "choose.h"
 #include "select.h"
 #include "jit.h"
 #include "gpu.h"

@@ -4,7 +4,7 @@
 #ifndef FBQ_HOST_RUN_H
 #define FBQ_HOST_RUN_H
 
-#include "geometry.h"
+#include "choose.h"
 #include "gpu.h"
 
 /* What serves a class of calls. */

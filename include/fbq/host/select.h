@@ -4,8 +4,8 @@
 #ifndef FBQ_HOST_SELECT_H
 #define FBQ_HOST_SELECT_H
 
+#include "choose.h"
 #include "error.h"
-#include "geometry.h"
 #include "layout.h"
 
 static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
@@ -185,14 +185,28 @@ static int fbq__fused_slices(const fbq_problem *problem, const fbq_layout *l, co
     return (int)(shares < most ? shares : most);
 }
 
-/* One block of 16 warps and a ring of two stages: on an H200 the best of those measured, or within
- * 3 % of it, at every size with one row of x (docs/kernels.md). Narrow layers have fewer warps a
- * block, and more blocks; fewer warps also where shared memory does not suffice. */
+/* Shall two blocks of 8 warps share a multiprocessor? Before sm_90, where no other launch is beside
+ * this one, one multiplies while the other adds up; where x is short, since each has all of it, and
+ * where multiprocessors are no longer busy than with one block's tiles. */
+static int fbq__halves(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu)
+{
+    return problem->m_max == 1 && gpu->capability < 90 && l->rank_tiles == 0 &&
+           fbq__units(l) > 16 && fbq__units(l) <= 32 &&
+           2 * fbq__ceil(l->tiles, 2 * gpu->sms) == fbq__ceil(l->tiles, gpu->sms);
+}
+
+/* One block of up to 16 warps and a ring of two stages: on an H200 the best of those measured, or
+ * within 3 % of it, at nearly every size with one row of x (docs/kernels.md). Narrow layers have
+ * fewer warps a block, and more blocks; fewer warps also where shared memory does not suffice. */
 static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                                fbq_pick *p)
 {
     p->warps = fbq__power_of_two_from(fbq__units(l), 16);
     p->blocks_per_sm = 16 / p->warps;
+    if (fbq__halves(problem, l, gpu)) {
+        p->warps = 8;
+        p->blocks_per_sm = 2;
+    }
     for (;;) {
         p->slices = fbq__fused_slices(problem, l, gpu, p);
         fbq__choose(l, gpu, problem->m_max, p);
