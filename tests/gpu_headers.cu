@@ -43,15 +43,10 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
             device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
         fbq_call call = {m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  {},          {},
                          0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
-        // tiles change nothing about the order of sums, nor with several rows the step
-        const fbq_pick fused = {FBQ_KERNEL_FUSED,
-                                Pick::warps,
-                                m == 1 ? Pick::chunks : 2,
-                                1,
-                                m == 1 ? Pick::slices : 0,
-                                2,
-                                2,
-                                Pick::splits};
+        // tiles change nothing about the order of sums
+        const fbq_pick fused = {
+            FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, 1, m == 1 ? Pick::slices : 0, 2, 2,
+            Pick::splits};
         fbq_problem q = p;
         q.m_max = (int)m;
         fbq_plan *plan = nullptr;
