@@ -43,7 +43,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
             device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
         fbq_call call = {m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  {},          {},
                          0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
-        // tiles change nothing about the order of sums
+        // tiles change nothing about the order of sums where a step is an even number of units
         const fbq_pick fused = {
             FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, 1, m == 1 ? Pick::slices : 0, 2, 2,
             Pick::splits};

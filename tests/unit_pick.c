@@ -337,8 +337,8 @@ static void test_defaults_are_legal(void **state)
     assert_int_equal(checked, NOMINAL_GPUS * 5 * 3 * 21 * 11 * 8 * 2);
 }
 
-/* One row of x: what was measured to be best; and without a sub-branch never a warp more than it
- * takes to have no longer a run of steps for any. */
+/* One row of x: what was measured to be best; and without a sub-branch, where K is whole steps,
+ * never a warp more than it takes to have no longer a run of them for any. */
 static void test_warps(void **state)
 {
     static const struct {
@@ -377,7 +377,8 @@ static void test_warps(void **state)
         steps = (units + pick.chunks / 2 - 1) / (pick.chunks / 2);
         run = (steps + pick.warps - 1) / pick.warps;
         assert_int_equal(run, (steps + 15) / 16);
-        assert_true(pick.warps == 1 || (pick.warps - 1) * run < steps);
+        if (k % (64 * pick.chunks) == 0)
+            assert_true(pick.warps == 1 || (pick.warps - 1) * run < steps);
     }
 }
 

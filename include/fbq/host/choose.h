@@ -50,13 +50,13 @@ static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu,
     return fbq__share(l, pick) == 3 && pick->tiles == 1 ? 4 : 2;
 }
 
-/* As few warps as have no longer a run of steps each. In one launch all, where that is one step;
- * but half of them where the step is one unit. */
+/* Where K is whole steps, as few warps as have no longer a run of them each. In one launch all,
+ * where that is one step; but half of them where the step is one unit. */
 static inline void fbq__choose_warps(const fbq_layout *l, int64_t m, fbq_pick *pick)
 {
     const int64_t step = fbq__part_units(pick), steps = (fbq__units(l) + step - 1) / step;
     int64_t run = (steps + pick->warps - 1) / pick->warps;
-    if (!fbq__alone(l, pick, m) || fbq__splits(pick) > 1)
+    if (!fbq__alone(l, pick, m) || fbq__splits(pick) > 1 || l->chunks % pick->chunks)
         return;
     if (fbq__whole(l, pick) && run == 1 && step == 2)
         return;
@@ -65,9 +65,9 @@ static inline void fbq__choose_warps(const fbq_layout *l, int64_t m, fbq_pick *p
     pick->warps = (int)((steps + run - 1) / run);
 }
 
-/* Choose the step, the warps and the stages of a pick that has its tiles and the most warps: steps
- * as even as they come out, in two stages, or three of few warps; where shared memory does not
- * suffice for two units, four stages of one. */
+/* Choose the step, the warps and the stages of a pick that has its tiles and the most warps: with
+ * several rows or behind down steps as even as they come out; two stages, or three of few warps;
+ * where shared memory does not suffice for two units, four stages of one. */
 static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                     fbq_pick *pick)
 {
@@ -120,7 +120,7 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     pick->warps = warps;
     pick->tiles = 1;
     if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
-        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__share(l, pick) == 1))
+        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__units(l) <= 16))
         return;
     pick->warps = warps;
     pick->tiles = (int)((own + groups - 1) / groups);

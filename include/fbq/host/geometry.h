@@ -326,7 +326,7 @@ static inline int fbq__pairs(const fbq__fixed *f)
     const int64_t half = fbq__fused_half_bytes(&f->gpu, pick);
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
            !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->tiles <= 2 &&
-           !(pick->tiles == 1 && f->resident) && fbq__splits(pick) == 1 &&
+           !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
