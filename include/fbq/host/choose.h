@@ -7,8 +7,9 @@
 
 #include "geometry.h"
 
-/* One row of x, and no launch of down before: what most of these rules are for. */
-static inline int fbq__alone(const fbq_layout *l, const fbq_pick *pick, int64_t m)
+/* One row of x in one kernel, without a sub-branch or with t made in it: what most of these rules
+ * are for. */
+static inline int fbq__one_kernel(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
     return m == 1 && fbq__branch(l, pick) != 1;
 }
@@ -39,7 +40,7 @@ static inline int fbq__most_warps(const fbq_layout *l, const fbq_gpu *gpu, int64
 static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
                                         const fbq_pick *pick)
 {
-    if (!fbq__alone(l, pick, m))
+    if (!fbq__one_kernel(l, pick, m))
         return 3;
     if (!fbq__whole(l, pick))
         return 2;
@@ -56,7 +57,7 @@ static inline void fbq__choose_warps(const fbq_layout *l, int64_t m, fbq_pick *p
 {
     const int64_t step = fbq__part_units(pick), steps = (fbq__units(l) + step - 1) / step;
     int64_t run = (steps + pick->warps - 1) / pick->warps;
-    if (!fbq__alone(l, pick, m) || fbq__splits(pick) > 1 || l->chunks % pick->chunks)
+    if (!fbq__one_kernel(l, pick, m) || fbq__splits(pick) > 1 || l->chunks % pick->chunks)
         return;
     if (fbq__whole(l, pick) && run == 1 && step == 2)
         return;
@@ -75,7 +76,7 @@ static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int
     const int64_t parts = (share + most - 1) / most;
     const int early = gpu->capability < 90 && fbq__whole(l, pick) && m == 1;
     pick->stages = early && most == 1 ? 3 : 2;
-    pick->chunks = (int)(2 * (fbq__alone(l, pick, m) ? most : (share + parts - 1) / parts));
+    pick->chunks = (int)(2 * (fbq__one_kernel(l, pick, m) ? most : (share + parts - 1) / parts));
     if (pick->chunks > 2 * fbq__units(l))
         pick->chunks = (int)(2 * fbq__units(l));
     while (pick->chunks > 2 && !fbq__fused_fits(l, gpu, pick, m))
@@ -85,7 +86,7 @@ static inline int fbq__choose_steps(const fbq_layout *l, const fbq_gpu *gpu, int
         for (pick->stages = early ? 3 : 4; pick->stages > 2 && !fbq__fused_fits(l, gpu, pick, m);
              pick->stages--)
             ;
-    else if (fbq__alone(l, pick, m) && !fbq__whole(l, pick) &&
+    else if (fbq__one_kernel(l, pick, m) && !fbq__whole(l, pick) &&
              pick->warps * pick->blocks_per_sm <= 11 && fbq__parts(l, pick) > 1) {
         pick->stages = 3;
         pick->stages -= !fbq__fused_fits(l, gpu, pick, m);

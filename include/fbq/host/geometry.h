@@ -299,12 +299,6 @@ static inline int fbq__fused_fits(const fbq_layout *l, const fbq_gpu *gpu, const
     return fbq__fused_least_bytes(l, gpu, pick, m) <= fbq__fused_most_bytes(gpu, pick);
 }
 
-/* The same, so that two launches fit side by side. */
-static inline int64_t fbq__fused_half_bytes(const fbq_gpu *gpu, const fbq_pick *pick)
-{
-    return gpu->shared_sm / (2 * pick->blocks_per_sm) - 1024;
-}
-
 /* Does all of x stay in shared memory? Only groups of one tile would fetch it again and again. (One
  * row that is one part stays anyway, which takes no more room: device/tile.cuh.) */
 static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
@@ -323,7 +317,7 @@ static inline int fbq__pairs(const fbq__fixed *f)
 {
     const fbq_pick *pick = &f->fused;
     const fbq_format *format = &f->layout.format;
-    const int64_t half = fbq__fused_half_bytes(&f->gpu, pick);
+    const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
            !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->tiles <= 2 &&
            !f->resident && fbq__splits(pick) == 1 &&
