@@ -76,14 +76,17 @@ fbq_status pick_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel ke
     if (!given) {
         const fbq_status status = fbq_pick_default(problem, gpu, kernel, pick, error);
 #ifdef SIMT_DEFAULTS
-        // Not every number of warps is compiled for the CPU; a warp more finds less to do.
+        // Not every number of warps is compiled for the CPU, nor three stages; a warp more finds
+        // less to do.
         if (status == FBQ_OK && kernel == FBQ_KERNEL_FUSED) {
             int warps = 1;
             while (warps < pick->warps) {
                 warps *= 2;
             }
-            pick->stages = pick->warps == 1 || pick->stages != 3 ? pick->stages : 2;
             pick->warps = warps;
+            if (pick->stages == 3) {
+                pick->stages = 2;
+            }
         }
 #endif
         return status;
