@@ -242,23 +242,51 @@ static void wrong_bits(const track *t, int slot)
     stop();
 }
 
+static void find_differences(difference *d, const unsigned char *got, const unsigned char *wanted)
+{
+    memset(d, 0, sizeof *d);
+    for (unsigned i = 0; i < slot_bytes / 2; i++) {
+        unsigned a = got[2 * i] | (unsigned)got[2 * i + 1] << 8;
+        unsigned b = wanted[2 * i] | (unsigned)wanted[2 * i + 1] << 8;
+        if (a == b)
+            continue;
+        d->count++;
+        if (d->noted < DIFFERENCES) {
+            d->word[d->noted].at = i;
+            d->word[d->noted].got = a;
+            d->word[d->noted++].wanted = b;
+        }
+    }
+}
+
+static void print_differences(const difference *d)
+{
+    printf("%u words are wrong:\n", d->count);
+    for (unsigned i = 0; i < d->noted && i < DIFFERENCES; i++)
+        printf("  word %u: %04x, expected %04x\n", d->word[i].at, d->word[i].got,
+               d->word[i].wanted);
+}
+
 static void verify(track *t)
 {
-    size_t at = 0, end = (size_t)t->used * slot_bytes;
+    size_t end = (size_t)t->used * slot_bytes;
     difference found;
     expect(t);
-    device_must(cudaMemcpy(t->got, t->slots.data, end, cudaMemcpyDeviceToHost), "fetch");
-    if (memcmp(t->got, t->expected, end)) {
-        for (; t->got[at] == t->expected[at]; at++)
-            ;
-        printf("byte %zu is %02x, expected %02x: ", at % slot_bytes, t->got[at], t->expected[at]);
-        wrong_bits(t, (int)(at / slot_bytes));
-    }
     device_must(cudaMemcpy(&found, t->found, sizeof found, cudaMemcpyDeviceToHost), "fetch");
     if (found.count) {
-        printf("%u words of y were wrong for a while, one of them word %u: %04x, expected %04x: ",
-               found.count, found.at, found.got, found.wanted);
+        printf("for a while: ");
+        print_differences(&found);
         wrong_bits(t, (int)found.mark - 1);
+    }
+    device_must(cudaMemcpy(t->got, t->slots.data, end, cudaMemcpyDeviceToHost), "fetch");
+    for (int slot = 0; slot < t->used && memcmp(t->got, t->expected, end); slot++) {
+        find_differences(&found, t->got + (size_t)slot * slot_bytes,
+                         t->expected + (size_t)slot * slot_bytes);
+        if (found.count) {
+            printf("after all: ");
+            print_differences(&found);
+            wrong_bits(t, slot);
+        }
     }
 }
 

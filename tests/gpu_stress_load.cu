@@ -31,10 +31,13 @@ static __global__ void compare(const unsigned short *got, const unsigned short *
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += stride)
         if (got[i] != wanted[i]) {
             atomicAdd(&found->count, 1u);
-            if (atomicCAS(&found->mark, 0u, mark) == 0u) {
-                found->at = (unsigned)i;
-                found->got = got[i];
-                found->wanted = wanted[i];
+            const unsigned before = atomicCAS(&found->mark, 0u, mark);
+            const unsigned place = before == 0u || before == mark ? atomicAdd(&found->noted, 1u)
+                                                                  : unsigned(DIFFERENCES);
+            if (place < DIFFERENCES) {
+                found->word[place].at = (unsigned)i;
+                found->word[place].got = got[i];
+                found->word[place].wanted = wanted[i];
             }
         }
 }

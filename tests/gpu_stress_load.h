@@ -19,10 +19,14 @@ cudaError_t load_prepare(int shared_most);
  * `microseconds` from its own start. */
 cudaError_t load_launch(int blocks, int shared, int microseconds, cudaStream_t stream);
 
-/* What comparisons have found: how many words differ, and of one of those the comparison's mark,
- * the word's place and both values. */
+/* What comparisons have found: how many words differ, the mark of one that found some, and of that
+ * one's words some: their places and both values. */
+enum { DIFFERENCES = 16 };
 typedef struct difference {
-    unsigned count, mark, at, got, wanted;
+    unsigned count, mark, noted;
+    struct {
+        unsigned at, got, wanted;
+    } word[DIFFERENCES];
 } difference;
 
 /* Compare `bytes`, an even number, and add to *found. `mark` is not 0. */

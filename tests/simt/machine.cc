@@ -33,6 +33,7 @@ access machine::stamp(site at) const
     a.block_phase = b.phase;
     a.warp_phase = b.warps[(unsigned)self->index / 32].phase;
     a.epoch = self->epoch;
+    a.fences = self->fences;
     a.knows = self->knows.get();
     a.waited = self->waited;
     a.at = at;

@@ -71,6 +71,9 @@ void barriers_ready(site at);
 void barrier_arrive(std::uint32_t b, site at);
 void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at);
 void barrier_wait(std::uint32_t b, std::uint32_t parity, site at);
+// The copy engine comes after all that this thread has done with shared memory so far. A barrier
+// alone says so to threads only.
+void reads_before_copies();
 // The destination means nothing before the phase of `b` ends, and to a thread that has not waited
 // for that nothing before a barrier with one that has. A copy lands when a thread waits that needs
 // it, and no earlier.

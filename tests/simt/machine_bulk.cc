@@ -25,6 +25,31 @@ bool machine::fetch_bulk(block &b, bulk &c)
     return true;
 }
 
+void reads_before_copies()
+{
+    now_running->self->fences++;
+}
+
+// Threads are ordered by barriers; the copy engine comes after what a thread has done only where
+// the thread itself says so. (That it did so before the barrier, not after it, is not looked at.)
+// Races and copies to barriers are found elsewhere.
+void machine::check_users(const block &b, const cell *cells, const bulk &c, const access &copying)
+{
+    auto fenced = [&b](const access &a) { return a.fences < b.threads[(unsigned)a.thread].fences; };
+    for (int i = 0; i < c.bytes / 4; i++) {
+        if (cells[i].barrier || cells[i].pending || cells[i].write_conflict(copying, false)) {
+            return;
+        }
+        if (const access *user = cells[i].user_unfenced(fenced)) {
+            find(kind::copy_early, c.to + 4 * (unsigned)i, c.issued.at,
+                 "bulk copy over what thread " + std::to_string(user->thread) +
+                     " used, with no reads_before_copies() of that thread since",
+                 user);
+            return;
+        }
+    }
+}
+
 void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uint32_t b, site at)
 {
     machine &m = *now_running;
@@ -64,6 +89,7 @@ void copy_bulk(std::uint32_t to, const void *from, std::uint32_t bytes, std::uin
         access copying = c.issued;
         copying.barrier = c.barrier;
         copying.epoch = s->phase;
+        m.check_users(home, cells, c, copying);
         m.write_words(cells, c.bytes, to, "bulk copy", copying, true);
         std::memset(&home.shared[to - shared_start], 0xff, bytes);
     }

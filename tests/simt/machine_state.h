@@ -98,8 +98,9 @@ struct thread {
     block *home = nullptr;
     int index = 0;
     enum { runnable, waiting, ended } where = runnable;
-    site at;            // of the last wait, for the deadlock report
-    unsigned epoch = 0; // arrivals on barriers in shared memory
+    site at;             // of the last wait, for the deadlock report
+    unsigned epoch = 0;  // arrivals on barriers in shared memory
+    unsigned fences = 0; // reads_before_copies()
     shared_knowledge knows;
     std::vector<copy> copies;
     long groups = 0;        // of copies that this thread has committed
@@ -203,6 +204,7 @@ struct machine {
 
     // machine_bulk.cc
     bool fetch_bulk(block &b, bulk &c);
+    void check_users(const block &b, const cell *cells, const bulk &c, const access &copying);
     void land_bulk(block &b, std::size_t index);
     bool deliver();
 

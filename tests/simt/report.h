@@ -31,6 +31,7 @@ struct site {
     X(copy_unwaited)        /* a thread ended with copies in flight */                            \
     X(barrier_misuse)       /* a barrier in shared memory: not there, there twice, overwritten */ \
     X(barrier_unready)      /* a bulk copy on a barrier that the copy engine may not see yet */   \
+    X(copy_early)           /* a bulk copy over what its user may still be reading */             \
     X(barrier_bytes)        /* more bytes copied than a phase expects */                          \
     X(bulk_size)            /* a bulk copy of a size that is not a multiple of 16 */              \
     X(divergence)           /* lanes of a warp at different collectives or barriers */            \

@@ -12,6 +12,7 @@
 
 #include "report.h"
 
+#include <functional>
 #include <vector>
 
 namespace simt
@@ -37,6 +38,7 @@ struct access {
     unsigned block_phase = 0;
     unsigned warp_phase = 0;
     unsigned epoch = 0;               // arrivals of the thread on barriers in shared memory
+    unsigned fences = 0;              // reads_before_copies() of the thread
     int barrier = -1;                 // of a bulk copy; then the epoch is the barrier's phase
     const knowledge *knows = nullptr; // of an access that is made now; not kept
     bool waited = true;               // for the kernel before
@@ -168,6 +170,27 @@ struct cell {
         access plain = now;
         plain.knows = nullptr;
         return read_write_conflict(plain);
+    }
+
+    // One who has used this and, as far as the copy engine can know, still does. Readers that are
+    // not kept are not found.
+    const access *user_unfenced(const std::function<bool(const access &)> &fenced) const
+    {
+        if (written && writer.barrier < 0 && !fenced(writer)) {
+            return &writer;
+        }
+        if (read && !fenced(reader)) {
+            return &reader;
+        }
+        if (read2 && !fenced(reader2)) {
+            return &reader2;
+        }
+        for (const access &r : readers) {
+            if (!fenced(r)) {
+                return &r;
+            }
+        }
+        return nullptr;
     }
 
 private:

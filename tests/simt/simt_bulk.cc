@@ -54,6 +54,7 @@ void check_stage(int s, int round)
     for (int i : {0, thread_index() % n, n - 1}) {
         assert_int_equal(lds_u32(stage(s) + 4 * (u32)i), source[round * n + i]);
     }
+    reads_before_copies();
 }
 
 // ---- What is right ----
@@ -344,6 +345,7 @@ void copy_too_early(void **)
         sync_block();
         if (thread_index() == reader) {
             lds_u32(stage(0) + 16);
+            reads_before_copies();
         }
         between();
         if (thread_index() == 0) {
@@ -367,6 +369,7 @@ void copy_too_early(void **)
         make(1);
         if (thread_index() == 33) {
             sts_u32(stage(0) + 16, 1);
+            reads_before_copies();
         }
         if (barrier) {
             sync_block();
@@ -378,6 +381,48 @@ void copy_too_early(void **)
     };
     expect(clean, bulk_shape(), [=] { overwrite(true); });
     expect_either(kind::shared_race, kind::copy_pending, bulk_shape(), [=] { overwrite(false); });
+}
+
+// A barrier orders threads. The copy engine may overtake what a thread has begun to read or write.
+void copy_overtakes(void **)
+{
+    enum what { reads, writes };
+    auto reuse = [](what does, int user, bool before, bool after) {
+        make(2);
+        if (thread_index() == 0) {
+            expect_and_copy(0, 0, 0);
+        }
+        barrier_wait(bar(0), 0);
+        sync_block();
+        if (thread_index() == user) {
+            if (before) {
+                reads_before_copies();
+            }
+            if (does == reads) {
+                lds_u32(stage(0) + 16);
+            } else {
+                sts_u32(stage(0) + 16, 1);
+            }
+            if (after) {
+                reads_before_copies();
+            }
+        }
+        if (!after && thread_index() == 0 && user != 0) {
+            reads_before_copies(); // another's word does not count
+        }
+        sync_block();
+        if (thread_index() == 0) {
+            expect_and_copy(0, 1, 1);
+            barrier_wait(bar(1), 0);
+        }
+    };
+    for (what does : {reads, writes}) {
+        for (int user : {0, 3, 33}) {
+            expect(clean, bulk_shape(), [=] { reuse(does, user, false, true); });
+            expect(kind::copy_early, bulk_shape(), [=] { reuse(does, user, false, false); });
+            expect(kind::copy_early, bulk_shape(), [=] { reuse(does, user, true, false); });
+        }
+    }
 }
 
 void source_changes(void **)
@@ -702,6 +747,7 @@ int main()
         cmocka_unit_test(read_too_early),
         cmocka_unit_test(write_too_early),
         cmocka_unit_test(copy_too_early),
+        cmocka_unit_test(copy_overtakes),
         cmocka_unit_test(source_changes),
         cmocka_unit_test(source_is_read_at_any_time),
         cmocka_unit_test(malformed_copies),

@@ -187,8 +187,10 @@ FBQ_DEVICE void barriers_ready(simt::site at = SIMT_HERE)
 {
     simt::barriers_ready(at);
 }
-// The machine reads at once.
-FBQ_DEVICE void reads_before_copies() {}
+FBQ_DEVICE void reads_before_copies()
+{
+    simt::reads_before_copies();
+}
 FBQ_DEVICE void barrier_arrive(saddr b, simt::site at = SIMT_HERE)
 {
     simt::barrier_arrive(b, at);

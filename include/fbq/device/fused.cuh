@@ -72,8 +72,8 @@ FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring
 {
     ring_wait<C>(ring, Cursor{0, 0});
     hold_step<C>(held, args, part_of<C>(share, 0), ring_stage<C>(ring, 0), lane);
-    reads_before_copies(); // nothing has used the numbers yet, so nothing has waited for them
-    sync_warp();           // all lanes have read the stage
+    reads_before_copies();
+    sync_warp(); // all lanes have read the stage
     fetch_step<C>(args, ring, 0, ahead, share, want_all, lane);
 }
 

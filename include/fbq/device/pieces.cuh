@@ -194,6 +194,7 @@ template <class C>
 FBQ_DEVICE void piece_next(const fbq_fused_args &args, const PieceRing &ring, Cursor &at,
                            PieceAhead &ahead, int warp, int lane)
 {
+    reads_before_copies();
     sync_warp(); // all lanes have read the piece
     fetch_piece<C>(args, ring, at.stage, ahead, warp, lane);
     piece_advance<C>(at);

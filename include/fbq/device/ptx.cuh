@@ -235,7 +235,9 @@ FBQ_DEVICE void barriers_ready()
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
-// What this lane has read of shared memory may be copied over, once the warp has met.
+// What this lane has read of shared memory, or written, may be copied over once others know that it
+// has come so far. A barrier without this is not enough: the compiler need not wait for a number
+// that it does not use before the barrier, and the copy engine does not queue behind its load.
 FBQ_DEVICE void reads_before_copies()
 {
 #if __CUDA_ARCH__ >= 900
@@ -282,7 +284,8 @@ FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
 #endif
 }
 // Copy `bytes` global -> shared; size and both addresses are multiples of 16. What threads read
-// there before must be ordered before this call. Seen by those who wait for the phase of b.
+// there before must be ordered before this call, by reads_before_copies() and a barrier that both
+// come to. Seen by those who wait for the phase of b.
 FBQ_DEVICE void copy_bulk(saddr to, const void *from, u32 bytes, saddr b)
 {
 #if __CUDA_ARCH__ >= 900

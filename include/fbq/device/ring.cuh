@@ -299,6 +299,7 @@ template <class C>
 FBQ_DEVICE void ring_next(const fbq_fused_args &args, const Ring &ring, Cursor &at, Ahead &ahead,
                           const Share &share, int lane)
 {
+    reads_before_copies();
     sync_warp(); // all lanes have read the stage
     fetch_step<C>(args, ring, at.stage, ahead, share, want_all, lane);
     at.stage = next_of(C::stages, at.stage);
