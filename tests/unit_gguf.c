@@ -1,7 +1,7 @@
 /* tests/unit_gguf.c: the GGUF reader on right, wrong and mutilated files.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _DEFAULT_SOURCE /* MAP_ANONYMOUS, mkstemp */
+#define _DEFAULT_SOURCE /* mkstemp */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,38 +14,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <tokeniser.h>
 #include <unistd.h>
 
+#include "support/fence.h"
 #include "support/gguf_bytes.h"
 
 static gguf_bytes file_bytes;
-
-/* The file's bytes right in front of a page that may not be touched, so that reading one byte too
- * many ends the test even without AddressSanitizer. */
-typedef struct fenced {
-    uint8_t *map;
-    size_t pages;
-    const uint8_t *bytes;
-} fenced;
-
-static fenced fence(const uint8_t *bytes, size_t count)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    fenced f = {.pages = (count + page - 1) / page * page + page};
-    f.map = mmap(NULL, f.pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(f.map, MAP_FAILED);
-    f.bytes = f.map + f.pages - page - count;
-    memcpy(f.map + f.pages - page - count, bytes, count);
-    assert_int_equal(mprotect(f.map + f.pages - page, page, PROT_NONE), 0);
-    return f;
-}
-
-static void unfence(fenced *f)
-{
-    munmap(f->map, f->pages);
-}
 
 /* Parse file_bytes; when that works, use everything that was found. */
 static gguf_status try_bytes(const uint8_t *bytes, size_t count, gguf_error *error)

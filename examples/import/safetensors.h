@@ -1,0 +1,76 @@
+/* safetensors.h: a reader of safetensors files.
+ *
+ * A file is the length of a header, the header (a JSON object that gives each tensor its type,
+ * shape and place) and the tensors' bytes. It is untrusted: the header's length is capped, every
+ * number is checked against overflow and against the end of the file, and the tensors must fill the
+ * rest of the file without gap or overlap, as the format asks for (huggingface/safetensors).
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SAFETENSORS_H
+#define SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "import.h"
+
+/* The longest header that is read, as in the reference implementation. */
+#define SAFETENSORS_MAX_HEADER 100000000
+#define SAFETENSORS_MAX_DIMS 8
+
+typedef enum safetensors_type {
+    SAFETENSORS_OTHER = 0, /* one that is not read here; its size is not checked */
+    SAFETENSORS_BOOL,
+    SAFETENSORS_U8,
+    SAFETENSORS_I8,
+    SAFETENSORS_U16,
+    SAFETENSORS_I16,
+    SAFETENSORS_F16,
+    SAFETENSORS_BF16,
+    SAFETENSORS_U32,
+    SAFETENSORS_I32,
+    SAFETENSORS_F32,
+    SAFETENSORS_U64,
+    SAFETENSORS_I64,
+    SAFETENSORS_F64
+} safetensors_type;
+
+/* All of it belongs to the file. */
+typedef struct safetensors_tensor {
+    const char *name;
+    safetensors_type type;
+    int dims;
+    uint64_t dim[SAFETENSORS_MAX_DIMS]; /* row-major: the last is contiguous */
+    const uint8_t *data;                /* little-endian, aligned to nothing */
+    uint64_t bytes;
+} safetensors_tensor;
+
+typedef struct safetensors_file safetensors_file;
+
+/* Map a file and read its header. The file must not shrink while it is open. */
+import_status safetensors_open(const char *path, safetensors_file **file, import_error *error);
+
+/* The same over `bytes` bytes of memory, which the caller keeps until safetensors_close. */
+import_status safetensors_parse(const void *memory, size_t bytes, safetensors_file **file,
+                                import_error *error);
+
+/* NULL is fine. What came from the file is gone afterwards. */
+void safetensors_close(safetensors_file *file);
+
+size_t safetensors_count(const safetensors_file *file);
+/* Tensors in order of their names; index below safetensors_count. */
+const safetensors_tensor *safetensors_at(const safetensors_file *file, size_t index);
+/* NULL when there is none of that name. */
+const safetensors_tensor *safetensors_find(const safetensors_file *file, const char *name);
+
+/* An entry of the header's __metadata__, or NULL. */
+const char *safetensors_metadata(const safetensors_file *file, const char *key);
+
+/* As the file writes it, such as "BF16"; "another type" for SAFETENSORS_OTHER. */
+const char *safetensors_type_name(safetensors_type type);
+
+/* Numbers of a tensor of 16 or 32 bits; index is not checked. */
+uint16_t safetensors_u16(const safetensors_tensor *tensor, uint64_t index);
+uint32_t safetensors_u32(const safetensors_tensor *tensor, uint64_t index);
+
+#endif /* SAFETENSORS_H */
