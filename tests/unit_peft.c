@@ -235,6 +235,8 @@ static void test_wrong_configs(void **state)
         {"{\"r\":6,\"lora_alpha\":6,\"alpha_pattern\":{\"[qk]_proj\":2}}", IMPORT_ERR_UNSUPPORTED},
         {"{\"peft_type\":\"IA3\",\"r\":6,\"lora_alpha\":6}", IMPORT_ERR_UNSUPPORTED},
         {"{\"r\":6,\"lora_alpha\":6,\"use_dora\":true}", IMPORT_ERR_UNSUPPORTED},
+        {"{\"r\":6,\"lora_alpha\":6,\"use_tomorrow\":true}", IMPORT_ERR_UNSUPPORTED},
+        {"{\"r\":6,\"lora_alpha\":6,\"lora_bias\":true}", IMPORT_ERR_UNSUPPORTED},
         {"{\"r\":6,\"lora_alpha\":6,\"fan_in_fan_out\":true}", IMPORT_ERR_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -16,13 +16,20 @@ static int is_group(json_int_t group)
     return group == 32 || group == 64 || group == 128 || group == 256;
 }
 
+/* A text by its name, or by the name that older writers gave it. */
+static const char *either(const json_t *q, const char *name, const char *older)
+{
+    const json_t *v = json_object_get(q, name);
+    return json_string_value(v ? v : json_object_get(q, older));
+}
+
 static import_status config_of(const json_t *root, gptq_config *config, import_error *error)
 {
     const json_t *nested = json_object_get(root, "quantization_config");
     const json_t *q = nested ? nested : root;
     const json_t *bits = json_object_get(q, "bits"), *group = json_object_get(q, "group_size");
-    const char *method = json_string_value(json_object_get(q, "quant_method"));
-    const char *format = json_string_value(json_object_get(q, "checkpoint_format"));
+    const char *method = either(q, "method", "quant_method");
+    const char *format = either(q, "format", "checkpoint_format");
     if (!json_is_object(q))
         return import_fail(error, IMPORT_ERR_HEADER, "the config is not a JSON object");
     if (!json_is_integer(bits) || !json_is_integer(group))
@@ -30,12 +37,10 @@ static import_status config_of(const json_t *root, gptq_config *config, import_e
                            "the config has no \"bits\" and \"group_size\" that are integers");
     if (method && strcmp(method, "gptq") != 0)
         return import_fail(error, IMPORT_ERR_UNSUPPORTED,
-                           "\"quant_method\" is \"%.32s\"; \"gptq\" was expected", method);
+                           "the method is \"%.32s\"; \"gptq\" was expected", method);
     if (format && strcmp(format, "gptq") != 0 && strcmp(format, "gptq_v2") != 0)
         return import_fail(error, IMPORT_ERR_UNSUPPORTED,
-                           "\"checkpoint_format\" is \"%.32s\"; \"gptq\" or \"gptq_v2\" was "
-                           "expected",
-                           format);
+                           "the format is \"%.32s\"; \"gptq\" or \"gptq_v2\" was expected", format);
     const json_int_t b = json_integer_value(bits), g = json_integer_value(group);
     if (b < 2 || b > 4)
         return import_fail(error, IMPORT_ERR_UNSUPPORTED,
@@ -206,20 +211,29 @@ static void settle_version(const source *s, gptq_layer *l, int said, int forced)
 
 /* ---- Reading ---- */
 
-static import_status read_zeros(const source *s, gptq_layer *l)
+/* Version 1 with 2 or 4 bits has 1 taken off every field by one subtraction a word, so that a zero
+ * point of 0 borrowed from its neighbour: the sum of whole words gives both back. With 3 bits,
+ * where fields straddle words, each field counts for itself. */
+static unsigned true_zero(const source *s, const gptq_layer *l, int64_t group, int64_t n)
 {
-    const unsigned middle = 1u << (l->format.bits - 1), most = 2 * middle - 1;
+    const int bits = l->format.bits;
+    if (l->version == 2)
+        return stored_zero(s, l, group, n);
+    if (bits == 3)
+        return (stored_zero(s, l, group, n) + 1) & 7;
+    const uint64_t at = (uint64_t)(n * bits);
+    const uint32_t word = safetensors_u32(s->qzeros, (uint64_t)group * s->qzeros->dim[1] + at / 32);
+    const uint32_t ones = bits == 2 ? UINT32_C(0x55555555) : UINT32_C(0x11111111);
+    return (word + ones) >> at % 32 & ((1u << bits) - 1);
+}
+
+static void read_zeros(const source *s, gptq_layer *l)
+{
+    const unsigned middle = 1u << (l->format.bits - 1);
     int symmetric = 1;
     for (int64_t n = 0; n < l->n; n++)
         for (int64_t g = 0; g < l->groups; g++) {
-            unsigned z = stored_zero(s, l, g, n);
-            if (l->version == 1 && z++ == most)
-                return import_fail(s->error, IMPORT_ERR_VALUE,
-                                   "\"%.160s.qzeros\" stores %u for row %" PRId64
-                                   " in group %" PRId64
-                                   ", which in version 1 is a zero point of %u or of 0 "
-                                   "that was spoilt: write version 2, or force it",
-                                   s->prefix, most, n, g, most + 1);
+            const unsigned z = true_zero(s, l, g, n);
             l->zeros[n * l->groups + g] = (uint8_t)z;
             symmetric = symmetric && z == middle;
         }
@@ -228,7 +242,6 @@ static import_status read_zeros(const source *s, gptq_layer *l)
         free(l->zeros);
         l->zeros = NULL;
     }
-    return IMPORT_OK;
 }
 
 static import_status read_scales(const source *s, gptq_layer *l)
@@ -263,8 +276,8 @@ static import_status read_all(const source *s, gptq_layer *l)
                                    (uint64_t)(k * l->format.bits), l->format.bits);
     for (size_t i = 0; s->bias && i < n; i++)
         l->bias[i] = safetensors_u16(s->bias, i);
-    const import_status status = read_scales(s, l);
-    return status == IMPORT_OK ? read_zeros(s, l) : status;
+    read_zeros(s, l);
+    return read_scales(s, l);
 }
 
 import_status gptq_read(const safetensors_file *file, const char *prefix, const gptq_config *config,

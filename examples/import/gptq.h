@@ -9,7 +9,9 @@
  *     bias     F16 [N]                     may be absent
  *
  * and w = s (q - z). With 3 bits 32 codes take three words, and two of them straddle. Version 1 of
- * the format stores z - 1, version 2 stores z (GPTQModel's FORMAT.GPTQ and FORMAT.GPTQ_V2).
+ * the format stores z - 1, version 2 stores z (GPTQModel's FORMAT.GPTQ and FORMAT.GPTQ_V2). A z of
+ * 0 in version 1 is read as GPTQModel writes it; AutoGPTQ spoilt it and its neighbours, which
+ * nothing in a file tells.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef GPTQ_H
@@ -26,7 +28,7 @@ typedef struct gptq_config {
     int version; /* of the format: 1 or 2 */
 } gptq_config;
 
-/* Read `bytes` bytes of such a file. Absent "checkpoint_format" means version 1, as it always did.
+/* Read `bytes` bytes of such a file. Without "format" or "checkpoint_format" it is version 1.
  * IMPORT_ERR_HEADER, or IMPORT_ERR_UNSUPPORTED for other bits, groups and methods. */
 import_status gptq_config_parse(const void *json, size_t bytes, gptq_config *config,
                                 import_error *error);
@@ -57,9 +59,9 @@ typedef struct gptq_layer {
  *                  least GPTQ_FEWEST_ZEROS zero points that are all 2^(bits-1) - 1, or all
  *                  2^(bits-1), are taken for those of symmetric codes in version 1 or 2. Metadata
  *                  has been wrong about this.
- * Fails with IMPORT_ERR_ARGUMENT, _MEMORY, _MISSING, _SHAPE; _VALUE for a zero point that its
- * version cannot mean and for scales that are not finite; _UNSUPPORTED for g_idx that reorders
- * (act-order, "desc_act"): groups would no longer be neighbours along K. */
+ * Fails with IMPORT_ERR_ARGUMENT, _MEMORY, _MISSING, _SHAPE; _VALUE for scales that are not
+ * finite; _UNSUPPORTED for g_idx that reorders (act-order, "desc_act"): groups would no longer be
+ * neighbours along K. */
 import_status gptq_read(const safetensors_file *file, const char *prefix, const gptq_config *config,
                         int force_version, gptq_layer *layer, import_error *error);
 

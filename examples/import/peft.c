@@ -53,16 +53,22 @@ static import_status config_of(peft_config *c, import_error *error)
     const json_t *r = json_object_get(c->root, "r");
     const json_t *alpha = json_object_get(c->root, "lora_alpha");
     const char *type = json_string_value(json_object_get(c->root, "peft_type"));
-    static const char *const refused[] = {"use_dora", "fan_in_fan_out"};
+    const char *key;
+    json_t *value;
     if (!json_is_object(c->root))
         return import_fail(error, IMPORT_ERR_HEADER, "the config is not a JSON object");
     if (type && strcmp(type, "LORA") != 0)
         return import_fail(error, IMPORT_ERR_UNSUPPORTED,
                            "\"peft_type\" is \"%.32s\"; \"LORA\" was expected", type);
-    for (int i = 0; i < 2; i++)
-        if (json_is_true(json_object_get(c->root, refused[i])))
+    json_object_foreach(c->root, key, value)
+    {
+        /* use_dora, use_qalora and those to come */
+        const int more = !strncmp(key, "use_", 4) && strcmp(key, "use_rslora") != 0;
+        if (json_is_true(value) &&
+            (more || !strcmp(key, "fan_in_fan_out") || !strcmp(key, "lora_bias")))
             return import_fail(error, IMPORT_ERR_UNSUPPORTED,
-                               "\"%s\" is true, which is more than B . A", refused[i]);
+                               "\"%.64s\" is true, which is more than B . A", key);
+    }
     if (!is_count(r) || !json_is_number(alpha))
         return import_fail(error, IMPORT_ERR_HEADER,
                            "the config has no \"r\" above 0 and \"lora_alpha\" that are numbers");

@@ -18,8 +18,8 @@
 typedef struct peft_config peft_config;
 
 /* Read `bytes` bytes of adapter_config.json. IMPORT_ERR_HEADER, or IMPORT_ERR_UNSUPPORTED for what
- * is no plain LoRA: another peft_type, DoRA, fan_in_fan_out, and names in alpha_pattern or
- * rank_pattern that are regular expressions. */
+ * is no plain LoRA: another peft_type, DoRA and its like, lora_bias, fan_in_fan_out, and names in
+ * alpha_pattern or rank_pattern that are regular expressions. */
 import_status peft_config_parse(const void *json, size_t bytes, peft_config **config,
                                 import_error *error);
 /* NULL is fine. */

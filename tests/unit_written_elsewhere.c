@@ -1,0 +1,179 @@
+/* tests/unit_written_elsewhere.c: layers that GPTQModel packed, and an adapter that PEFT saved,
+ * packed for fbq give what GPTQModel's and PEFT's own forward gave
+ * (tests/fixtures/make_gptqmodel.py).
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fbq/fbq.h>
+#include <fbq/host/half.h>
+#include <gptq.h>
+#include <math.h>
+#include <peft.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 64, K = 96, GROUP = 32, ROWS = 3 };
+
+static safetensors_file *file;
+
+static const safetensors_tensor *want(const char *prefix, const char *name, safetensors_type type,
+                                      uint64_t d0, uint64_t d1)
+{
+    char whole[64];
+    snprintf(whole, sizeof whole, "%s.%s", prefix, name);
+    const safetensors_tensor *t = safetensors_find(file, whole);
+    if (!t || t->type != type || t->dims != 2 || t->dim[0] != d0 || t->dim[1] != d1)
+        fail_msg("the fixture has no %s as it should", whole);
+    return t;
+}
+
+static float f32_at(const safetensors_tensor *t, uint64_t i)
+{
+    const uint32_t bits = safetensors_u32(t, i);
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static void read_x(const char *prefix, double *x)
+{
+    const safetensors_tensor *t = want(prefix, "x", SAFETENSORS_F32, ROWS, K);
+    for (uint64_t i = 0; i < ROWS * K; i++)
+        x[i] = f32_at(t, i);
+}
+
+/* y of the writer, who rounded more than once to numbers of 2^-bits. */
+static void judge_y(const char *prefix, const double *y, const double *size, double bits)
+{
+    const safetensors_tensor *t = want(prefix, "y", SAFETENSORS_F32, ROWS, N);
+    for (uint64_t i = 0; i < ROWS * N; i++)
+        if (!(fabs(y[i] - f32_at(t, i)) <= ldexp(size[i], -(int)bits)))
+            fail_msg("%s: y[%d] is %g, %g was expected", prefix, (int)i, y[i], f32_at(t, i));
+}
+
+static void judge_layer(const char *prefix, const gptq_layer *l)
+{
+    static double x[ROWS * K], y[ROWS * N], size[ROWS * N], w[N * K];
+    const fbq_shape shape = fbq_shape_of(N, K, 0);
+    fbq_layout layout;
+    assert_true(l->n == N && l->k == K && l->groups == K / GROUP && l->bias);
+    assert_int_equal(fbq_layout_of(&l->format, &shape, &layout, NULL), FBQ_OK);
+    void *packed = malloc(layout.weights_bytes);
+    assert_non_null(packed);
+    assert_int_equal(fbq_pack_weights(&layout, l->codes, l->scales, l->zeros, packed,
+                                      layout.weights_bytes, NULL),
+                     FBQ_OK);
+    const fbq_parts parts = {packed, layout.weights_bytes, NULL, 0, NULL, 0};
+    /* the very weights */
+    const safetensors_tensor *weight = want(prefix, "weight", SAFETENSORS_F16, K, N);
+    assert_int_equal(fbq_reconstruct(&parts, 0, N, w, NULL), FBQ_OK);
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < K; k++) {
+            const uint16_t got = fbq_f16_of_f32((float)w[n * K + k]);
+            const uint16_t expected = safetensors_u16(weight, (uint64_t)(k * N + n));
+            if (got != expected && ((got | expected) & 0x7fff)) /* 0 has two signs */
+                fail_msg("%s: weight %d, %d is %04x, %04x was expected", prefix, n, k, got,
+                         expected);
+        }
+    read_x(prefix, x);
+    assert_int_equal(fbq_reference(&parts, 0, N, ROWS, x, y, size, NULL), FBQ_OK);
+    for (int i = 0; i < ROWS * N; i++) {
+        y[i] += fbq_f32_of_f16(l->bias[i % N]);
+        size[i] += fabs(fbq_f32_of_f16(l->bias[i % N]));
+    }
+    judge_y(prefix, y, size, 10);
+    free(packed);
+}
+
+static void test_gptqmodel(void **state)
+{
+    (void)state;
+    int layers = 0;
+    for (int i = 0; i < 12; i++) {
+        char prefix[32];
+        gptq_layer layer;
+        import_error error;
+        const int version = 1 + i / 3 % 2, symmetric = i / 6;
+        const gptq_config config = {2 + i % 3, GROUP, version};
+        snprintf(prefix, sizeof prefix, "%d.%s.%s", config.bits, version == 1 ? "gptq" : "gptq_v2",
+                 symmetric ? "sym" : "asym");
+        if (gptq_read(file, prefix, &config, 0, &layer, &error) != IMPORT_OK)
+            fail_msg("%s: %s", prefix, error.detail);
+        assert_int_equal(layer.evidence, symmetric ? GPTQ_CONFIRMED : GPTQ_AS_SAID);
+        assert_true(symmetric || layer.zeros[5 * (K / GROUP) + 1] == 0);
+        judge_layer(prefix, &layer);
+        gptq_free(&layer);
+        /* a config that lies about symmetric codes */
+        const gptq_config lie = {config.bits, GROUP, 3 - version};
+        if (symmetric) {
+            assert_int_equal(gptq_read(file, prefix, &lie, 0, &layer, &error), IMPORT_OK);
+            assert_int_equal(layer.evidence, GPTQ_CONTRADICTED);
+            judge_layer(prefix, &layer);
+            gptq_free(&layer);
+        }
+        layers++;
+    }
+    assert_int_equal(layers, 12);
+}
+
+static void test_peft(void **state)
+{
+    (void)state;
+    static char json[8192];
+    static double x[ROWS * K], y[ROWS * N], size[ROWS * N];
+    safetensors_file *adapters;
+    peft_config *config;
+    peft_adapter p;
+    import_error error;
+    FILE *f = fopen(FBQ_FIXTURES "/peft/adapter_config.json", "rb");
+    assert_non_null(f);
+    const size_t bytes = fread(json, 1, sizeof json, f);
+    fclose(f);
+    if (peft_config_parse(json, bytes, &config, &error) != IMPORT_OK ||
+        safetensors_open(FBQ_FIXTURES "/peft/adapter_model.safetensors", &adapters, &error) !=
+            IMPORT_OK ||
+        peft_read(adapters, "attention.q_proj", config, &p, &error) != IMPORT_OK)
+        fail_msg("%s", error.detail);
+    assert_true(p.n == N && p.k == K && p.r == 4 && p.scale == 3);
+    read_x("peft", x);
+    for (int m = 0; m < ROWS; m++) {
+        double t[4] = {0};
+        for (int r = 0; r < 4; r++)
+            for (int k = 0; k < K; k++)
+                t[r] += (double)p.a[r * K + k] * x[m * K + k];
+        for (int n = 0; n < N; n++) {
+            y[m * N + n] = size[m * N + n] = 0;
+            for (int r = 0; r < 4; r++) {
+                y[m * N + n] += p.b[n * 4 + r] * t[r];
+                size[m * N + n] += fabs(p.b[n * 4 + r] * t[r]) + 1;
+            }
+        }
+    }
+    judge_y("peft", y, size, 18); /* all of it in fp32 */
+    peft_free(&p);
+    peft_config_free(config);
+    safetensors_close(adapters);
+}
+
+int main(void)
+{
+    import_error error;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gptqmodel),
+        cmocka_unit_test(test_peft),
+    };
+    if (safetensors_open(FBQ_FIXTURES "/gptqmodel.safetensors", &file, &error) != IMPORT_OK) {
+        fprintf(stderr, "%s\n", error.detail);
+        return 1;
+    }
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    safetensors_close(file);
+    return failed;
+}
