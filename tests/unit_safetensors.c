@@ -180,6 +180,57 @@ static void test_wrong_tensors(void **state)
               3, IMPORT_ERR_RANGE, "overlap");
 }
 
+/* What is written is read again, aligned; what cannot be is refused and leaves no file. */
+static void test_writing(void **state)
+{
+    (void)state;
+    static const char *const path = "unit_safetensors.safetensors";
+    static const char *const metadata[][2] = {{"format", "pt"}, {"quote", "a \"b\""}};
+    static const uint8_t bytes[24] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    const safetensors_tensor tensors[] = {
+        {"odd", SAFETENSORS_U8, 1, {3}, bytes, 3},
+        {"Ünïcode", SAFETENSORS_F16, 2, {2, 1}, bytes + 1, 4},
+        {"wide", SAFETENSORS_F64, 1, {2}, bytes, 16},
+        {"one", SAFETENSORS_I32, 0, {0}, bytes, 4},
+        {"none", SAFETENSORS_I64, 2, {0, 7}, NULL, 0},
+    };
+    safetensors_file *file;
+    import_error error;
+    if (safetensors_write(path, tensors, 5, metadata, 2, &error) != IMPORT_OK ||
+        safetensors_open(path, &file, &error) != IMPORT_OK)
+        fail_msg("%s", error.detail);
+    assert_int_equal(safetensors_count(file), 5);
+    assert_string_equal(safetensors_metadata(file, "quote"), "a \"b\"");
+    for (int i = 0; i < 5; i++) {
+        const safetensors_tensor *t = want(file, tensors[i].name, tensors[i].type, tensors[i].dims);
+        assert_memory_equal(t->dim, tensors[i].dim, sizeof t->dim);
+        assert_int_equal(t->bytes, tensors[i].bytes);
+        if (t->bytes)
+            assert_memory_equal(t->data, tensors[i].data, t->bytes);
+        assert_int_equal((uintptr_t)t->data % (unsigned)safetensors_type_bytes(t->type), 0);
+    }
+    safetensors_close(file);
+    remove(path);
+    const safetensors_tensor wrong[][2] = {
+        {tensors[0], tensors[0]},                                     /* one name twice */
+        {tensors[0], {"x", SAFETENSORS_OTHER, 1, {1}, bytes, 1}},     /* of what type? */
+        {tensors[0], {"x", SAFETENSORS_F16, 1, {3}, bytes, 3}},       /* half a number */
+        {tensors[0], {NULL, SAFETENSORS_U8, 1, {1}, bytes, 1}},       /* no name */
+        {tensors[0], {"x", SAFETENSORS_U8, 1, {1}, NULL, 1}},         /* no data */
+        {tensors[0], {"x", SAFETENSORS_U8, 9, {1}, bytes, 1}},        /* nine dimensions */
+        {tensors[0], {"\xff\xfe", SAFETENSORS_U8, 1, {1}, bytes, 1}}, /* no UTF-8 */
+        {tensors[0], {"x", SAFETENSORS_F64, 2, {1u << 31, 1u << 31}, bytes, 0}}, /* 2^65 bytes */
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(safetensors_write(path, wrong[i], 2, NULL, 0, &error),
+                         IMPORT_ERR_ARGUMENT);
+        assert_int_equal(safetensors_open(path, &file, NULL), IMPORT_ERR_OPEN);
+    }
+    assert_int_equal(safetensors_write("nowhere/at/all", tensors, 5, NULL, 0, &error),
+                     IMPORT_ERR_OPEN);
+    assert_int_equal(safetensors_write(NULL, tensors, 5, NULL, 0, &error), IMPORT_ERR_ARGUMENT);
+}
+
 /* Whatever happens to a file: an error or tensors inside it, and never a byte beyond. */
 static void test_mutilated(void **state)
 {
@@ -213,7 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_elsewhere), cmocka_unit_test(test_right),
         cmocka_unit_test(test_wrong_headers),     cmocka_unit_test(test_wrong_tensors),
-        cmocka_unit_test(test_mutilated),
+        cmocka_unit_test(test_writing),           cmocka_unit_test(test_mutilated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

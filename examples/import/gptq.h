@@ -68,4 +68,22 @@ import_status gptq_read(const safetensors_file *file, const char *prefix, const 
 /* Free what gptq_read made; a zeroed layer is fine. */
 void gptq_free(gptq_layer *layer);
 
+#define GPTQ_TENSORS 5
+
+/* A layer as the tensors of a version 2 file, ready for safetensors_write. */
+typedef struct gptq_tensors {
+    safetensors_tensor tensor[GPTQ_TENSORS]; /* qweight, qzeros, scales, g_idx and bias */
+    size_t count;                            /* 4 without a bias */
+    void *memory;                            /* that they lie in */
+} gptq_tensors;
+
+/* Pack a layer, its tensors named `prefix`.qweight and so on. The layer's version does not matter.
+ * N and K must be multiples of 32, as readers of the format expect: else IMPORT_ERR_UNSUPPORTED.
+ * Also IMPORT_ERR_ARGUMENT, _MEMORY. */
+import_status gptq_pack(const gptq_layer *layer, const char *prefix, gptq_tensors *tensors,
+                        import_error *error);
+
+/* Free what gptq_pack made; zeroed tensors are fine. */
+void gptq_tensors_free(gptq_tensors *tensors);
+
 #endif /* GPTQ_H */

@@ -43,9 +43,19 @@ static const struct {
     [SAFETENSORS_F64] = {"F64", 8},
 };
 
+static safetensors_type known(safetensors_type type)
+{
+    return (size_t)type < sizeof types / sizeof *types ? type : SAFETENSORS_OTHER;
+}
+
 const char *safetensors_type_name(safetensors_type type)
 {
-    return types[(size_t)type < sizeof types / sizeof *types ? type : SAFETENSORS_OTHER].name;
+    return types[known(type)].name;
+}
+
+int safetensors_type_bytes(safetensors_type type)
+{
+    return types[known(type)].bytes;
 }
 
 static safetensors_type type_of(const char *name)

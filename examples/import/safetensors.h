@@ -1,4 +1,4 @@
-/* safetensors.h: a reader of safetensors files.
+/* safetensors.h: a reader and a writer of safetensors files.
  *
  * A file is the length of a header, the header (a JSON object that gives each tensor its type,
  * shape and place) and the tensors' bytes. It is untrusted: the header's length is capped, every
@@ -66,11 +66,24 @@ const safetensors_tensor *safetensors_find(const safetensors_file *file, const c
 /* An entry of the header's __metadata__, or NULL. */
 const char *safetensors_metadata(const safetensors_file *file, const char *key);
 
+/* Bytes of a number; 0 for SAFETENSORS_OTHER. */
+int safetensors_type_bytes(safetensors_type type);
+
 /* As the file writes it, such as "BF16"; "another type" for SAFETENSORS_OTHER. */
 const char *safetensors_type_name(safetensors_type type);
 
 /* Numbers of a tensor of 16 or 32 bits; index is not checked. */
 uint16_t safetensors_u16(const safetensors_tensor *tensor, uint64_t index);
 uint32_t safetensors_u32(const safetensors_tensor *tensor, uint64_t index);
+
+/* Write a file of these tensors, whose data the caller has, little-endian. Tensors of wide numbers
+ * come first, so that each is aligned to its type. The file appears whole or not at all: it is
+ * written beside `path`, flushed to disk and renamed.
+ *   metadata  pairs of texts, `pairs` of them; may be NULL when there are none
+ * IMPORT_ERR_ARGUMENT for two tensors of one name, a type that is not read here, or bytes that are
+ * not those of the shape; IMPORT_ERR_OPEN, _MEMORY. */
+import_status safetensors_write(const char *path, const safetensors_tensor *tensors, size_t count,
+                                const char *const (*metadata)[2], size_t pairs,
+                                import_error *error);
 
 #endif /* SAFETENSORS_H */
