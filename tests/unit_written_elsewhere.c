@@ -115,7 +115,6 @@ static void judge_packed(const char *prefix, const gptq_layer *l)
 static void test_gptqmodel(void **state)
 {
     (void)state;
-    int layers = 0;
     for (int i = 0; i < 12; i++) {
         char prefix[32];
         gptq_layer layer;
@@ -139,9 +138,7 @@ static void test_gptqmodel(void **state)
             judge_layer(prefix, &layer);
             gptq_free(&layer);
         }
-        layers++;
     }
-    assert_int_equal(layers, 12);
 }
 
 static void test_peft(void **state)
