@@ -154,7 +154,7 @@ bool machine::arrive(meeting what, site at)
              &first);
         stop();
     }
-    // A GPU's lanes leave such a wait one by one, and the tensor core takes those that are there.
+    // As far as the code says, lanes leave such a wait one by one, and the tensor core wants all.
     if (self->apart && (what == meeting::mma || what == meeting::mma_s8)) {
         find(
             kind::divergence, 0, at,
