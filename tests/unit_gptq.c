@@ -352,6 +352,8 @@ static void test_config(void **state)
          IMPORT_OK,
          {4, 64, 2}},
         {"{\"bits\":4,\"group_size\":64,\"format\":\"gptq_p\"}", IMPORT_ERR_UNSUPPORTED, {0, 0, 0}},
+        {"{\"bits\":4,\"group_size\":64,\"format\":2}", IMPORT_ERR_UNSUPPORTED, {0, 0, 0}},
+        {"{\"bits\":4,\"group_size\":64,\"format\":null}", IMPORT_OK, {4, 64, 1}},
         {"{\"bits\":4,\"group_size\":64,\"quant_method\":\"awq\"}",
          IMPORT_ERR_UNSUPPORTED,
          {0, 0, 0}},

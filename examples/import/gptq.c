@@ -20,7 +20,8 @@ static int is_group(json_int_t group)
 static const char *either(const json_t *q, const char *name, const char *older)
 {
     const json_t *v = json_object_get(q, name);
-    return json_string_value(v ? v : json_object_get(q, older));
+    v = v ? v : json_object_get(q, older);
+    return !v || json_is_null(v) || json_is_string(v) ? json_string_value(v) : "(not a text)";
 }
 
 static import_status config_of(const json_t *root, gptq_config *config, import_error *error)
