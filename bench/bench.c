@@ -68,8 +68,7 @@ static int plan_need(bench *b, int64_t rank, int launches, const fbq_pick *down,
     memset(&error, 0, sizeof error);
     problem.format = b->l.format;
     problem.shape = fbq_shape_of(b->l.n, b->l.k, rank);
-    problem.x_type = FBQ_F16;
-    problem.y_type = FBQ_F16;
+    problem.x_type = problem.y_type = b->o.type;
     problem.m_max = b->l.m_max;
     problem.launches = launches;
     if (fbq_prepare(b->fbq, &problem, down, fused, plan, &error) != FBQ_OK) {

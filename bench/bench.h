@@ -28,6 +28,8 @@ typedef enum variant {
 const char *variant_name(variant v);
 int variant_wants_branch(variant v);
 int variant_wants_blas(variant v);
+/* Is it made of other kernels than fbq's? */
+int variant_conventional(variant v);
 /* What its result is checked against, and whose bytes it must read. */
 truth variant_truth(variant v);
 

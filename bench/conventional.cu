@@ -25,17 +25,17 @@ DownKernel down_of(int warps, int chunks)
 {
     switch (warps * 10 + chunks) {
     case 41:
-        return fbq::down_kernel<fbq::Down<Columns, 4, 1>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 4, 1>>;
     case 81:
-        return fbq::down_kernel<fbq::Down<Columns, 8, 1>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 8, 1>>;
     case 42:
-        return fbq::down_kernel<fbq::Down<Columns, 4, 2>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 4, 2>>;
     case 82:
-        return fbq::down_kernel<fbq::Down<Columns, 8, 2>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 8, 2>>;
     case 44:
-        return fbq::down_kernel<fbq::Down<Columns, 4, 4>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 4, 4>>;
     case 84:
-        return fbq::down_kernel<fbq::Down<Columns, 8, 4>>;
+        return fbq::down_kernel<fbq::Down<fbq::type_f16, fbq::type_f16, Columns, 8, 4>>;
     }
     return nullptr;
 }
@@ -211,17 +211,19 @@ __global__ void dequantise_kernel(const dequantise a)
                 zero = make_float2((float)(z & 15), (float)(z >> 4));
             }
         }
-        const fbq::Operand4 low = fbq::unpack4(h ? codes.z : codes.x),
-                            high = fbq::unpack4(h ? codes.w : codes.y);
+        // of a chunk, in place of a unit's two
+        const unsigned words[8] = {codes.x, codes.y, codes.z, codes.w};
+        const fbq::u32x4 low = fbq::operand_of<fbq::type_f16, 4>(words, 2 * h),
+                         high = fbq::operand_of<fbq::type_f16, 4>(words, 2 * h + 1);
         uint4 upper, lower;
-        upper.x = weight_pair(low.a0, scale.x, zero.x);
-        upper.y = weight_pair(low.a2, scale.x, zero.x);
-        upper.z = weight_pair(high.a0, scale.x, zero.x);
-        upper.w = weight_pair(high.a2, scale.x, zero.x);
-        lower.x = weight_pair(low.a1, scale.y, zero.y);
-        lower.y = weight_pair(low.a3, scale.y, zero.y);
-        lower.z = weight_pair(high.a1, scale.y, zero.y);
-        lower.w = weight_pair(high.a3, scale.y, zero.y);
+        upper.x = weight_pair(low.x, scale.x, zero.x);
+        upper.y = weight_pair(low.z, scale.x, zero.x);
+        upper.z = weight_pair(high.x, scale.x, zero.x);
+        upper.w = weight_pair(high.z, scale.x, zero.x);
+        lower.x = weight_pair(low.y, scale.y, zero.y);
+        lower.y = weight_pair(low.w, scale.y, zero.y);
+        lower.z = weight_pair(high.y, scale.y, zero.y);
+        lower.w = weight_pair(high.w, scale.y, zero.y);
         for (int half = 0; half < 2; half++) {
             const int n = tile * 16 + g + half * 8;
             const uint4 v = half ? lower : upper;
@@ -231,11 +233,11 @@ __global__ void dequantise_kernel(const dequantise a)
             if (a.k % 8 == 0) {
                 *(uint4 *)to = v;
             } else {
-                const unsigned words[4] = {v.x, v.y, v.z, v.w};
+                const unsigned four[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
                 for (int i = 0; i < 8; i++)
                     if (k + i < a.k)
-                        to[i] = __ushort_as_half((unsigned short)(words[i / 2] >> (i % 2 * 16)));
+                        to[i] = __ushort_as_half((unsigned short)(four[i / 2] >> (i % 2 * 16)));
             }
         }
     }

@@ -83,12 +83,13 @@ static int weights_template(const layers *l, int64_t rows, fbq_layout *layout, u
                  host_alloc(&zero_halves, groups, sizeof *zero_halves, f) ||
                  host_alloc(packed, layout->weights_bytes, 1, f);
     if (!failed) {
+        const int middle = 1 << (l->format.bits - 1);
         fbq_error error;
         memset(&error, 0, sizeof error);
         for (size_t i = 0; i < groups; i++) {
-            scales[i] = fbq_f16_of_f32((3 + random_unit()) / 256);
-            zero_codes[i] = (uint8_t)(6 + random_word() % 4);
-            zero_halves[i] = fbq_f16_of_f32(7.5f + random_unit());
+            scales[i] = fbq_word_of_f32(l->format.scale_type, (3 + random_unit()) / 256);
+            zero_codes[i] = (uint8_t)(middle - 2 + (int)(random_word() % 4));
+            zero_halves[i] = fbq_f16_of_f32((float)middle - 0.5f + random_unit());
         }
         if (fbq_pack_weights(layout, codes, scales,
                              l->format.zero == FBQ_ZERO_CODE  ? (const void *)zero_codes
@@ -166,10 +167,10 @@ static int factors_fill(layers *l, fail *f)
     TRY(gpu_alloc(l->g, &l->up, count * l->up_stride, "packed B", f));
     float a_scale = 1.7f / sqrtf((float)k), b_scale = 1.7f / sqrtf((float)r);
     for (size_t i = 0; i < r * k; i++)
-        l->a_host[i] = fbq_f16_of_f32(a_scale * random_unit());
+        l->a_host[i] = fbq_word_of_f32(l->type, a_scale * random_unit());
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < r; j++)
-            l->b_host[i * (size_t)l->b_row + j] = fbq_f16_of_f32(b_scale * random_unit());
+            l->b_host[i * (size_t)l->b_row + j] = fbq_word_of_f32(l->type, b_scale * random_unit());
     TRY(replicate(l, l->a, l->a_stride, l->a_host, r * k * 2, f));
     TRY(replicate(l, l->b, l->b_stride, l->b_host, n * (size_t)l->b_row * 2, f));
     memset(&error, 0, sizeof error);
@@ -196,8 +197,8 @@ static int activations_fill(layers *l, fail *f)
     TRY(host_alloc(&x, count, sizeof *x, f));
     for (size_t i = 0; i < count; i++) {
         /* a sum of three uniform numbers: close to N(0, 1) */
-        x[i] = fbq_f16_of_f32(random_unit() + random_unit() + random_unit());
-        l->x_double[i] = (double)fbq_f32_of_f16(x[i]);
+        x[i] = fbq_word_of_f32(l->type, random_unit() + random_unit() + random_unit());
+        l->x_double[i] = (double)fbq_f32_of_word(l->type, x[i]);
     }
     int failed = gpu_upload(l->g, l->x, x, count * 2, f);
     free(x);
@@ -214,11 +215,11 @@ int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_
     l->k = k;
     for (int i = 0; i < o->ms; i++)
         l->m_max = o->m[i] > l->m_max ? o->m[i] : l->m_max;
-    l->format.bits = 4;
+    l->type = o->type;
+    l->format.bits = o->bits;
     l->format.group = o->group;
     l->format.zero = o->zero;
-    l->format.scale_type = FBQ_F16;
-    l->format.factor_type = FBQ_F16;
+    l->format.scale_type = l->format.factor_type = o->type;
     FBQ(f, fbq_layout_of(&l->format, &shape, &l->layout, &fbq_error_));
     random_state = 0x9e3779b97f4a7c15ull;
     l->count = rotation_layers(layers_bytes(l, TRUTH_INT4), cold_bytes, o->hot);
@@ -363,7 +364,7 @@ int layers_check(layers *l, truth what, int m, double most, double *error, fail 
     TRY(expect(l, what, f));
     TRY(gpu_download(l->g, l->y_host, l->y, count * 2, f));
     for (size_t i = 0; i < count; i++)
-        if ((l->y_host[i] & 0x7c00) == 0x7c00)
+        if (!isfinite(fbq_f32_of_word(l->type, l->y_host[i])))
             return failf(f, "wrong result: y[%zu][%zu] is %s", i / (size_t)l->n, i % (size_t)l->n,
                          l->y_host[i] == 0xffff ? "not written, or NaN" : "not finite");
     for (int row = 0; row < m; row++) {
@@ -371,8 +372,8 @@ int layers_check(layers *l, truth what, int m, double most, double *error, fail 
         for (int i = 0; i < SAMPLED_TILES; i++)
             for (int j = 0; j < l->rows[i]; j++) {
                 double ref = expected_at(l, what, i)[row * FBQ_TILE + j];
-                double y =
-                    (double)fbq_f32_of_f16(l->y_host[row * l->n + l->tile[i] * FBQ_TILE + j]);
+                double y = (double)fbq_f32_of_word(
+                    l->type, l->y_host[row * l->n + l->tile[i] * FBQ_TILE + j]);
                 difference += (y - ref) * (y - ref);
                 norm += ref * ref;
             }

@@ -23,6 +23,7 @@ typedef struct layers {
     gpu *g;
     int64_t n, k;
     int m_max;
+    fbq_type type; /* of x, y, scales and factors */
     fbq_format format;
     fbq_layout layout; /* with the rank asked for */
     int count;         /* layers of packed weights */
@@ -32,9 +33,9 @@ typedef struct layers {
     size_t a_stride, b_stride, w_stride;           /* likewise */
     int64_t b_row;                                 /* row of plain B: the rank in whole vectors */
     uint8_t *weights, *down, *up;                  /* packed parts */
-    uint8_t *a, *b;                                /* the same factors, plain row-major fp16 */
-    uint8_t *w;                                    /* fp16 weights; made by layers_need_fp16 */
-    uint8_t *x, *y;                                /* m_max x k, m_max x n, fp16 */
+    uint8_t *a, *b; /* the same factors, plain row-major, of `type` */
+    uint8_t *w;     /* fp16 weights; made by layers_need_fp16 */
+    uint8_t *x, *y; /* m_max x k, m_max x n, of `type` */
     /* on the host */
     double *x_double;            /* m_max x k */
     uint16_t *a_host, *b_host;   /* plain factors */

@@ -30,6 +30,10 @@ static int wanted(const bench *b, int has_gpu, variant v)
         return b->g.pdl;
     if (v == VARIANT_INT4_SUB_LT)
         return b->has_blas && b->blas.handle_lt != NULL;
+    /* the conventional kernels know fp16 alone, and codes of 4 bits */
+    if (variant_conventional(v) &&
+        (b->o.type != FBQ_F16 || (v == VARIANT_INT4_SUB4 && b->o.bits != 4)))
+        return 0;
     return b->has_blas || !variant_wants_blas(v);
 }
 

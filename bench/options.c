@@ -35,9 +35,11 @@ void options_help(void)
     printf(
         "  --shape=NxK,...   shapes of your own; repeat for more\n"
         "  --m=1,4,8         rows of x (1 .. 8; default 1)\n"
+        "  --bits=4          of a code: 2, 3 or 4\n"
         "  --rank=128        rank of the sub-branch (0: none)\n"
         "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"
         "  --zero=f16        zero points: f16, code or none\n"
+        "  --type=f16        of x, y, scales and factors: f16, or bf16 (fbq's kernels only)\n"
         "  --hot             weights stay in the L2 cache (default: cold, by rotation)\n"
         "  --alone           fbq's launches make no promise about the kernel before "
         "(fbq_call.chained\n"
@@ -72,10 +74,11 @@ void options_format_name(const options *o, char *text, size_t bytes)
     const char *zero = o->zero == FBQ_ZERO_F16    ? ""
                        : o->zero == FBQ_ZERO_CODE ? "-zcode"
                                                   : "-znone";
+    const char *type = o->type == FBQ_BF16 ? "-bf16" : "";
     if (o->group == FBQ_GROUP_ROW)
-        snprintf(text, bytes, "W4%s/grow", zero);
+        snprintf(text, bytes, "W%d%s%s/grow", o->bits, type, zero);
     else
-        snprintf(text, bytes, "W4%s/g%d", zero, o->group);
+        snprintf(text, bytes, "W%d%s%s/g%d", o->bits, type, zero, o->group);
 }
 
 static int shapes_add(options *o, const char *text, const char *option, fail *f)
@@ -167,6 +170,12 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
         return shapes_add(o, v, a, f);
     if ((v = value_of(a, "--m")))
         return ms_take(o, v, a, f);
+    if ((v = value_of(a, "--bits")))
+        return number_take(v, a, 2, 4, &o->bits, f);
+    if ((v = value_of(a, "--type"))) {
+        o->type = !strcmp(v, "bf16") ? FBQ_BF16 : FBQ_F16;
+        return o->type == FBQ_F16 && strcmp(v, "f16") ? failf(f, "%s: expected f16 or bf16", a) : 0;
+    }
     if ((v = value_of(a, "--rank")))
         return number_take(v, a, 0, 4096, &o->rank, f);
     if ((v = value_of(a, "--replays")))
@@ -229,6 +238,8 @@ int options_take(options *o, int *argc, char **argv, fail *f)
     memset(o, 0, sizeof *o);
     o->m[0] = 1;
     o->ms = 1;
+    o->bits = 4;
+    o->type = FBQ_F16;
     o->rank = 128;
     o->group = 128;
     o->zero = FBQ_ZERO_F16;

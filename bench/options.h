@@ -9,7 +9,7 @@
 #include "fail.h"
 
 #define MAX_SHAPES 64
-#define MAX_M 8
+#define MAX_M 16
 
 typedef struct options {
     struct {
@@ -17,8 +17,9 @@ typedef struct options {
     } shape[MAX_SHAPES];
     int shapes;
     int m[MAX_M], ms;
-    int rank, group; /* group 0: whole row */
+    int bits, rank, group; /* group 0: whole row */
     fbq_zero zero;
+    fbq_type type; /* of x, y, scales and factors */
     int hot, alone, replays, device, ptx, require_gpu, help;
     double timeout;             /* seconds a benchmark */
     int has_pick[FBQ_KERNELS];  /* by --pick, in place of the default */
@@ -39,8 +40,8 @@ const char *options_temperature(const options *o);
 /* "chained" or "alone": do fbq's launches promise that the one before writes no weights? */
 const char *options_chain(const options *o);
 
-/* "g128" or "grow", and the format: "W4", or "W4-zcode", "W4-znone" where zero points are not fp16.
- */
+/* "g128" or "grow", behind the format: "W4", or "W3-bf16", "W4-zcode", "W4-znone" where types are
+ * not fp16, or zero points are not. */
 void options_format_name(const options *o, char *text, size_t bytes);
 
 #endif /* FBQ_BENCH_OPTIONS_H */

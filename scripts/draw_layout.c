@@ -82,7 +82,7 @@ static void draw_header(void)
         const char *name, *holds;
         uint32_t value;
     } words[] = {{"magic", "the bytes `1FBQ`", 0x51424631},
-                 {"version", "0", FBQ_LAYOUT_VERSION},
+                 {"version", "1", FBQ_LAYOUT_VERSION},
                  {"part", "1 weights, 2 down, 3 up", FBQ_PART_UP},
                  {"code kind", "0: unsigned integers; room for others", 0},
                  {"bits", "2, 3, 4", 4},
@@ -185,21 +185,20 @@ static int lane_of(owner o)
     return (o.row & 7) * 4 + (o.k >> 3 & 3);
 }
 
-/* The fields of a word, lowest first: a run of bits of one code, which may wrap round the word. */
-static int fields_of(const owner *word, int first[32], int length[32])
+/* The fields of a word, lowest first: a run of bits of one code, but for the two highest bits of a
+ * byte with 3 bits a code, which go one by one. */
+static int fields_of(int bits, const owner *word, int first[32], int length[32])
 {
     int count = 0;
     for (int b = 0; b < 32; b++) {
-        const owner before = word[(b + 31) % 32];
-        if (before.row == word[b].row && before.k == word[b].k && before.bit == word[b].bit - 1)
+        const int alone = bits == 3 && b % 8 >= 6;
+        if (b > 0 && !alone && word[b - 1].row == word[b].row && word[b - 1].k == word[b].k) {
+            must(word[b - 1].bit == word[b].bit - 1, "a code whose bits are not in order");
+            length[count - 1]++;
             continue;
-        first[count] = b;
-        for (length[count] = 1; length[count] < 32; length[count]++) {
-            const owner next = word[(b + length[count]) % 32];
-            if (next.row != word[b].row || next.k != word[b].k)
-                break;
         }
-        count++;
+        first[count] = b;
+        length[count++] = 1;
     }
     return count;
 }
@@ -220,19 +219,18 @@ static void draw_span(int bits, int chunks)
         if (lane_of(word[0]) != LANE)
             continue;
         if (!drawn++) {
-            count = fields_of(word, first, length);
+            count = fields_of(bits, word, first, length);
             for (int f = 0; f < count; f++) {
                 char range[16];
                 if (length[f] == 1)
                     snprintf(range, sizeof range, "%d", first[f]);
                 else
-                    snprintf(range, sizeof range, "%d-%d", first[f],
-                             (first[f] + length[f] - 1) % 32);
+                    snprintf(range, sizeof range, "%d-%d", first[f], first[f] + length[f] - 1);
                 say(" %*s", width, range);
             }
             say("\nbyte\n");
         }
-        must(fields_of(word, here, length) == count &&
+        must(fields_of(bits, word, here, length) == count &&
                  !memcmp(here, first, sizeof *first * (size_t)count),
              "fields differ from word to word");
         say("%4lld  ", (long long)(4 * w));
@@ -368,8 +366,10 @@ static void draw(void)
         "Nothing in the layout depends on a tunable: no number of warps, of chunks in flight, of "
         "blocks or of slices,\nno M and no architecture. A layer packed once serves every pick "
         "that a tuner may find.\n\n"
-        "Version 0 is provisional and may be broken once. Afterwards a change of meaning is a new "
-        "version, and a\nreader refuses a version that it does not know.\n\n",
+        "A change of meaning is a new version, and a reader refuses a version that it does not "
+        "know. What can be added\nwithout one: values of a word that had none, such as another "
+        "factor type, which older readers refuse. The last\nsection says what version 1 "
+        "changed.\n\n",
         FBQ_LAYOUT_VERSION, FBQ_HEADER_BYTES, FBQ_ALIGN);
 
     say("## Header\n\n"
@@ -409,28 +409,24 @@ static void draw(void)
         "- **A group of 32 is two whole steps**: no operand mixes two groups, so a scale is "
         "applied "
         "to finished sums of a\n  group, never to single codes.\n"
-        "- **16 bytes a lane**: a span of chunks is stored so that a lane's words make whole "
-        "16-byte "
-        "vectors, and the 32\n  lanes of a warp read 512 contiguous bytes with one instruction. A "
-        "span is 1 chunk of 4-bit codes, 2 chunks of\n  2-bit codes, 4 chunks of 3-bit codes. What "
-        "is left at a row's end is stored in spans of one chunk.\n"
-        "- **Under an exponent**: a code is never converted. Masked and put under the exponent of "
-        "an "
-        "fp16 number, high in\n  its mantissa, it reads as `bias + q` for a bias that depends on "
-        "the "
-        "field's place; what the bias contributes is\n  the bias times a sum of x, taken out once "
-        "a group. With 4 bits every field is brought to bits 4 to 7 of its half of a\n  word, by "
-        "no "
-        "shift, by 4 to the left, or by 4 or 8 to the right; under the exponent of 0x5400 it "
-        "reads\n"
-        "  64 + q there, complemented and negative q - 79.\n"
-        "- **As bytes**: with 4 bits row g has the low nibbles of a word and row g + 8 the high "
-        "ones, so that four k of one\n  row are its four bytes. A mask alone makes them an operand "
-        "of the integer tensor core (`mma.m16n8k32`, two steps\n  at a time), which reads q for "
-        "row g and 16 q for row g + 8.\n"
-        "- **A rotation by a byte** brings the fields of rows 8 to 15 to the places of rows 0 to 7 "
-        "with 2 bits, so that both\n  take the same masks; the fields go round the word for that "
-        "reason.\n"
+        "- **A step's codes are bytes**: the four codes that a lane has of a row and a step are "
+        "the four bytes of a word, k in the\n  order 0, 2, 1, 3, row g's in the lowest bits and "
+        "row g + 8's above them. So a mask alone makes them an operand\n  of the integer tensor "
+        "core (`mma.m16n8k32`, two steps at a time), which reads q for row g and 2^bits q for row "
+        "g + 8.\n  With 4 bits that fills a word; with 2 bits two steps share one, and the second "
+        "wants a shift by 4; with 3 bits\n  three steps take the lower six bits of every byte of "
+        "three words, and the fourth is put together from the two\n  bits that each leaves over, "
+        "three shifts for 8 codes.\n"
+        "- **Under an exponent**: no code is converted where x is fp16 or bf16 numbers. Masked, "
+        "shifted and put under the\n  exponent of such a number, into its mantissa, it reads as "
+        "`bias + q`; what the bias contributes is the bias times\n  a sum of x, taken out once a "
+        "group. With 4 bits and fp16 every field is brought to bits 4 to 7 of its half of a\n"
+        "  word, by no shift, by 4 to the left, or by 4 or 8 to the right; under the exponent of "
+        "0x5400 it reads 64 + q there,\n  complemented and negative q - 79.\n"
+        "- **Vectors**: a span of chunks is stored so that a lane's words make whole vectors, and "
+        "the 32 lanes of a warp\n  read contiguous bytes with one instruction: 16 bytes each of 1 "
+        "chunk of 4-bit codes and 2 chunks of 2-bit codes,\n  three times 8 bytes of 2 chunks of "
+        "3-bit codes. A row ends with a whole span.\n"
         "- **Odd k are complemented**: a record stores `2^bits - 1 - q` where k is odd, under a "
         "negative exponent. The biases\n  of neighbouring k then nearly cancel, and the tensor "
         "core, which truncates its sums, loses less.\n\n"
@@ -441,17 +437,14 @@ static void draw(void)
     say("### 4 bits: a chunk\n\nByte `512 chunk + 16 lane + 4 j` of the record is the word of step "
         "j.\n\n");
     draw_span(4, 1);
-    say("\n### 2 bits: a span of two chunks\n\nA word holds two steps. The second chunk's k begin "
-        "at 64.\n\n");
+    say("\n### 2 bits: a span of two chunks\n\nByte `512 span + 16 lane + 8 c + 4 (j / 2)` is the "
+        "word of steps j and j + 1 of chunk c, whose k begin at 64 c.\n\n");
     draw_span(2, 2);
-    say("\nA chunk that is left over, 8 bytes a lane:\n\n");
-    draw_span(2, 1);
-    say("\n### 3 bits: a span of four chunks\n\nA chunk's codes of a lane take three words: five "
-        "fields in each half of a word, and one code for which bit 0 of\nthe halves is left, one "
-        "bit in each of the three words: `row,k.b` is bit b of that code.\n\n");
-    draw_span(3, 4);
-    say("\nA chunk that is left over, 12 bytes a lane:\n\n");
-    draw_span(3, 1);
+    say("\n### 3 bits: a span of two chunks\n\nWord w of a lane, 0 to 5, is at byte `768 span + "
+        "256 "
+        "(w / 2) + 8 lane + 4 (w % 2)`; a chunk has three of them. The\ncodes of its fourth step "
+        "lie in the two highest bits of every byte: `row,k.b` is bit b of that code.\n\n");
+    draw_span(3, 2);
 
     say("\n## Scales and zero points\n\n"
         "The 16 scales of a group stand in the order of the lanes that want them: row g beside row "
@@ -484,6 +477,18 @@ static void draw(void)
         "blocks: B is block-diagonal, and\nits zero blocks are not stored. For three segments, K = "
         "128:\n\n");
     draw_block_order();
+    say("\n## What version 1 changed\n\n"
+        "Version 0 was provisional. It is confirmed for 4-bit codes, scales, zero points, A and B, "
+        "of which no bit has moved,\nand was broken for 2 and 3 bits:\n\n"
+        "- Their fields were placed for fp16 operands alone. One row of x is multiplied as "
+        "integers, by the bytes of codes,\n  and from version 0's places a mask would not have "
+        "made those: 32 instructions a chunk and lane with 3 bits, where\n  version 1 takes 14, "
+        "and 10 with 2 bits (8 with 4).\n"
+        "- A span of 3 bits was four chunks, and rows could end with spans of another form. Warps "
+        "share K in runs of two\n  chunks, which now is a span of both, and there is no other "
+        "form.\n\n"
+        "Asked and answered by measurements: scales among the codes of a step, so that one copy "
+        "fetches both, gain nothing\n(docs/kernels.md, try 91), so they stay apart.\n");
 }
 
 int main(int argc, char **argv)

@@ -21,11 +21,13 @@ struct WholePick : fbq::DefaultPick {
     static constexpr int slices = 8;
 };
 
-template <int Group, fbq_zero Zero, class Pick>
+template <class L, class Pick>
 static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
 {
-    const fbq_problem p = {
-        {4, Group, Zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, 8, 0};
+    typedef typename L::Stored Stored;
+    const fbq_format format = {Stored::bits, Stored::group, (fbq_zero)Stored::zero,
+                               (fbq_type)Stored::scale, (fbq_type)Stored::factor};
+    const fbq_problem p = {format, fbq_shape_of(n, k, r), L::x, L::x, 8, 0};
     const fbq_pick down = {
         FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
     fbq_error error;
@@ -34,11 +36,11 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     int failed = 0;
     for (int64_t m = 1; m <= 8; m += 7) {
         std::vector<uint16_t> x(m * k), y(m * n), z(m * n);
-        input_fill(x.data(), m, k, k, INPUT_NORMAL, 5);
+        input_fill(p.x_type, x.data(), m, k, k, INPUT_NORMAL, 5);
         device_buffer dx = device_copy(x.data(), x.size() * 2, 0),
                       dy = device_make(y.size() * 2, 0);
-        device_buffer scratch = device_make(fbq::scratch_bytes<Group, Zero, Pick>(p), 0);
-        device_buffer state = device_make(fbq::state_bytes<Group, Zero, Pick>(p), 0);
+        device_buffer scratch = device_make(fbq::scratch_bytes<L, Pick>(p), 0);
+        device_buffer state = device_make(fbq::state_bytes<L, Pick>(p), 0);
         if (state.bytes)
             device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
         fbq_call call = {m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  {},          {},
@@ -60,16 +62,16 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         device_poison(&dy);
         device_must(cudaDeviceSynchronize(), "poison");
         call.chained = 1;
-        s = fbq::linear<Group, Zero, Pick>(p, call, nullptr);
+        s = fbq::linear<L, Pick>(p, call, nullptr);
         device_must(cudaDeviceSynchronize(), "launcher");
         failed += s != FBQ_OK || !device_fetch(&dy, z.data());
         const bool same = !memcmp(y.data(), z.data(), y.size() * 2);
         const verdict v =
             layer_judge(&l, 0, n < 128 ? n : 128, m, x.data(), k, nullptr, nullptr, 0, y.data(), n);
-        printf("group %d zero %d %lldx%lld r%lld m%lld: %s bits, norm %.1e\n", Group, (int)Zero,
-               (long long)n, (long long)k, (long long)r, (long long)m, same ? "same" : "OTHER",
-               v.norm);
-        failed += !same || v.bad || v.norm > 1e-3;
+        printf("%d bits, x type %d, group %d zero %d %lldx%lld r%lld m%lld: %s bits, norm %.1e\n",
+               Stored::bits, (int)L::x, Stored::group, Stored::zero, (long long)n, (long long)k,
+               (long long)r, (long long)m, same ? "same" : "OTHER", v.norm);
+        failed += !same || v.bad || v.norm > (L::x == FBQ_BF16 ? 8e-3 : 1e-3);
         fbq_plan_free(plan);
         device_free(&dx);
         device_free(&dy);
@@ -78,14 +80,14 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     }
     // a format that the instantiation is not for
     fbq_problem other = p;
-    other.format.group = Group == 32 ? 64 : 32;
+    other.format.group = Stored::group == 32 ? 64 : 32;
     fbq_call none;
     memset(&none, 0, sizeof none);
     none.m = 1;
-    failed += fbq::linear<Group, Zero, Pick>(other, none, nullptr) != FBQ_ERR_FORMAT;
-    failed += fbq::linear<Group, Zero, Pick>(p, none, nullptr) != FBQ_ERR_NULL;
+    failed += fbq::linear<L, Pick>(other, none, nullptr) != FBQ_ERR_FORMAT;
+    failed += fbq::linear<L, Pick>(p, none, nullptr) != FBQ_ERR_NULL;
     none.m = 9;
-    failed += fbq::linear<Group, Zero, Pick>(p, none, nullptr) != FBQ_ERR_SIZE;
+    failed += fbq::linear<L, Pick>(p, none, nullptr) != FBQ_ERR_SIZE;
     device_layer_free(&d);
     layer_free(&l);
     return failed;
@@ -103,11 +105,16 @@ int main()
         printf("fbq_open: %s\n", error.detail);
         return 1;
     }
-    int failed = compare<128, FBQ_ZERO_F16, fbq::DefaultPick>(context, 4096, 4096, 128);
-    failed += compare<128, FBQ_ZERO_F16, WholePick>(context, 4096, 4096, 128);
-    failed += compare<128, FBQ_ZERO_F16, SplitPick>(context, 1000, 5000, 40);
-    failed += compare<128, FBQ_ZERO_NONE, fbq::DefaultPick>(context, 1000, 11008, 0);
-    failed += compare<32, FBQ_ZERO_CODE, fbq::DefaultPick>(context, 777, 1000, 20);
+    typedef fbq::Layer<4, 128, FBQ_ZERO_F16> w4;
+    int failed = compare<w4, fbq::DefaultPick>(context, 4096, 4096, 128);
+    failed += compare<w4, WholePick>(context, 4096, 4096, 128);
+    failed += compare<w4, SplitPick>(context, 1000, 5000, 40);
+    failed += compare<fbq::Layer<4, 128, FBQ_ZERO_NONE>, fbq::DefaultPick>(context, 1000, 11008, 0);
+    failed += compare<fbq::Layer<4, 32, FBQ_ZERO_CODE>, fbq::DefaultPick>(context, 777, 1000, 20);
+    failed += compare<fbq::Layer<3, 64, FBQ_ZERO_F16, FBQ_BF16>, fbq::DefaultPick>(context, 500,
+                                                                                   3000, 20);
+    failed += compare<fbq::Layer<2, 128, FBQ_ZERO_CODE, FBQ_BF16, FBQ_F16, FBQ_F16>, WholePick>(
+        context, 2000, 2048, 33);
     fbq_close(context);
     printf("%d failed\n", failed);
     return failed != 0;

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 
 #include "support/device.h"
 #include "support/layer.h"
+
+#define MOST_ROWS 8
 
 static int shard = 0, shards = 1, counter = 0;
 static fbq_context *context;
@@ -53,22 +56,18 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
 {
     int64_t n = l->layout.n, k = l->layout.shape.k, x_stride = r->x_stride ? r->x_stride : k,
             y_stride = r->y_stride ? r->y_stride : n;
-    size_t size = l->problem.y_type == FBQ_F32 ? 4 : 2;
+    const fbq_type x_type = l->problem.x_type, y_type = l->problem.y_type;
+    size_t size = y_type == FBQ_F32 ? 4 : 2;
     size_t x_bytes = (size_t)((r->m - 1) * x_stride + k) * 2;
     size_t y_bytes = (size_t)((r->m - 1) * y_stride + n) * size;
     uint16_t *x = malloc(x_bytes), *bias = malloc((size_t)n * 2);
     void *y = malloc(y_bytes), *again = malloc(y_bytes), *residual = calloc(1, y_bytes);
     assert_true(x && bias && y && again && residual);
-    input_fill(x, r->m, k, x_stride, kind, seed);
+    input_fill(l->problem.x_type, x, r->m, k, x_stride, kind, seed);
     for (int64_t i = 0; i < n; i++)
-        bias[i] = fbq_f16_of_f32((float)(i % 7) - 3);
-    for (int64_t i = 0; i < (int64_t)(y_bytes / size); i++) {
-        float v = (float)(i % 5) * 0.25f;
-        if (size == 4)
-            ((float *)residual)[i] = v;
-        else
-            ((uint16_t *)residual)[i] = fbq_f16_of_f32(v);
-    }
+        bias[i] = fbq_word_of_f32(x_type, (float)(i % 7) - 3);
+    for (int64_t i = 0; i < (int64_t)(y_bytes / size); i++)
+        number_put(y_type, residual, i, (double)(i % 5) * 0.25);
     device_buffer dx = device_copy(x, x_bytes, r->x_shift), dy = device_make(y_bytes, 0);
     device_buffer dbias = device_copy(bias, (size_t)n * 2, 0);
     device_buffer dres = device_copy(residual, y_bytes, 0);
@@ -113,7 +112,7 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
     for (int64_t i = 0; i < r->m; i++)
         for (int64_t j = 0; j < n; j++) {
             int64_t at = i * y_stride + j;
-            float v = size == 4 ? ((float *)y)[at] : fbq_f32_of_f16(((uint16_t *)y)[at]);
+            double v = number_at(y_type, y, at);
             assert_true(v == v);
         }
 
@@ -123,14 +122,16 @@ static void run_once(const fbq_plan *plan, const layer *l, const device_layer *d
         int64_t first = part * (n - rows) / 2;
         verdict v = layer_judge(l, first, rows, r->m, x, x_stride, r->with_bias ? bias : NULL,
                                 r->with_residual ? residual : NULL, y_stride, y, y_stride);
-        if (v.bad || v.bound > 4 || (judge_norm && v.norm > 1e-3))
+        const double most = y_type == FBQ_BF16 ? 8e-3 : 1e-3;
+        if (v.bad || v.bound > 4 || (judge_norm && v.norm > most))
             fail_msg(
-                "n %lld k %lld r %lld m %lld group %d zero %d %s: norm %.2e bound %.2f, %d not "
-                "finite",
-                (long long)n, (long long)k, (long long)l->layout.shape.segment[0].r,
-                (long long)r->m, l->problem.format.group, (int)l->problem.format.zero,
-                input_name(kind), v.norm, v.bound, v.bad);
-        if (judge_norm && v.norm > worst_norm)
+                "bits %d types x %d y %d scale %d factor %d n %lld k %lld r %lld m %lld group %d "
+                "zero %d %s: norm %.2e bound %.2f, %d not finite",
+                l->problem.format.bits, (int)x_type, (int)y_type, (int)l->problem.format.scale_type,
+                (int)l->problem.format.factor_type, (long long)n, (long long)k,
+                (long long)l->layout.shape.segment[0].r, (long long)r->m, l->problem.format.group,
+                (int)l->problem.format.zero, input_name(kind), v.norm, v.bound, v.bad);
+        if (judge_norm && y_type != FBQ_BF16 && v.norm > worst_norm)
             worst_norm = v.norm;
         if (v.bound > worst_bound)
             worst_bound = v.bound;
@@ -230,23 +231,108 @@ static void test_shapes(void **state)
             }
 }
 
+/* Every format and type: bits, groups, zero kinds, types of x, scales and factors, y's in turn; one
+ * row in one launch and in two, and several; with its sub-branch and without. */
+static void formats_run(const fbq_problem *p, int index)
+{
+    const int branch = p->shape.segment[0].r > 0;
+    layer l = layer_make(p, LAYER_RANDOM, 500 + (uint64_t)index);
+    device_layer d = device_layer_make(&l);
+    for (int launches = branch ? 1 : 0; launches <= (branch ? 2 : 0); launches++) {
+        l.problem.launches = launches;
+        l.problem.m_max = launches == 1 ? 1 : MOST_ROWS;
+        for (int y = 0; y < 3; y++) {
+            if (y && launches == 1)
+                break;
+            l.problem.y_type = (fbq_type)(1 + (index + y + launches) % 3);
+            fbq_plan *plan = NULL;
+            l.problem.m_max = y == 0 ? l.problem.m_max : 1;
+            plan = plan_of(&l.problem, NULL, NULL);
+            for (int64_t m = 1; m <= l.problem.m_max; m += 1 + (index + m) % 4) {
+                run r = {m,
+                         0,
+                         0,
+                         (size_t)(index % 5 == 4 ? 2 : 0),
+                         (int)(m + index) % 2,
+                         (int)(m + index) % 3 == 1};
+                run_once(plan, &l, &d, &r, m % 2 ? INPUT_NORMAL : INPUT_MEAN, 7 + (uint64_t)m, 1);
+            }
+            fbq_plan_free(plan);
+        }
+    }
+    device_layer_free(&d);
+    layer_free(&l);
+}
+
+static void test_formats(void **state)
+{
+    static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
+    static const int64_t ks[] = {1000, 1088, 1152, 2048};
+    (void)state;
+    for (int i = 0; i < 3 * 5 * 3 * 2 * 2 * 3; i++) {
+        const int bits = 2 + i % 3, group = groups[i / 3 % 5], zero = i / 15 % 3;
+        const fbq_type x = (fbq_type)(1 + i / 45 % 2), scale = (fbq_type)(1 + i / 90 % 2);
+        const int factor = i / 180; /* 0: no sub-branch */
+        if (!mine())
+            continue;
+        fbq_problem p = {{bits, group, (fbq_zero)zero, scale, factor ? (fbq_type)factor : FBQ_F16},
+                         fbq_shape_of(200, ks[i % 4], factor ? 40 : 0),
+                         x,
+                         FBQ_F16,
+                         1,
+                         0};
+        formats_run(&p, i);
+    }
+}
+
+/* Bits and types on real sizes, on every input. */
+static void test_types(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        if (!mine())
+            continue;
+        const fbq_type type = i / 3 % 2 ? FBQ_BF16 : FBQ_F16;
+        fbq_problem p = {{2 + i % 3, 128, (fbq_zero)(i % 3), type, type},
+                         i < 6 ? fbq_shape_of(4096, 4096, 128) : fbq_shape_of(1000, 11008, 64),
+                         type,
+                         type,
+                         MOST_ROWS,
+                         0};
+        layer l = layer_make(&p, LAYER_RANDOM, 900 + (uint64_t)i);
+        device_layer d = device_layer_make(&l);
+        fbq_plan *plan = plan_of(&p, NULL, NULL);
+        for (int kind = 0; kind < INPUT_KINDS; kind++)
+            for (int64_t m = 1; m <= MOST_ROWS; m += m == 1 ? 2 : 5) {
+                run r = {m, 0, 0, 0, 0, 0};
+                /* 2 bits of tiny numbers make an fp16 y that is subnormal, and coarse */
+                const int coarse = kind == INPUT_TINY && p.format.bits == 2 && type == FBQ_F16;
+                run_once(plan, &l, &d, &r, (input_kind)kind, 100 + (uint64_t)m, !coarse);
+            }
+        fbq_plan_free(plan);
+        device_layer_free(&d);
+        layer_free(&l);
+    }
+}
+
 /* Integers and powers of two: the GPU's bits are the reference's. */
 static void test_exact(void **state)
 {
     (void)state;
-    for (int zero = 0; zero < 3; zero++) {
+    for (int i = 0; i < 3 * 3 * 2; i++) {
         if (!mine())
             continue;
-        fbq_problem p = {{4, 64, (fbq_zero)zero, FBQ_F16, FBQ_F16},
+        const fbq_type type = i / 9 ? FBQ_BF16 : FBQ_F16;
+        fbq_problem p = {{2 + i / 3 % 3, 64, (fbq_zero)(i % 3), type, type},
                          fbq_shape_of(70, 300, 20),
-                         FBQ_F16,
+                         type,
                          FBQ_F32,
-                         8,
+                         MOST_ROWS,
                          0};
         layer l = layer_make(&p, LAYER_EXACT, 5);
         device_layer d = device_layer_make(&l);
         fbq_plan *plan = plan_of(&p, NULL, NULL);
-        for (int64_t m = 1; m <= 8; m++) {
+        for (int64_t m = 1; m <= MOST_ROWS; m++) {
             run r = {m, 0, 0, 0, 0, 0};
             double before = worst_norm;
             worst_norm = 0;
@@ -254,6 +340,57 @@ static void test_exact(void **state)
             assert_true(worst_norm == 0);
             worst_norm = before;
         }
+        fbq_plan_free(plan);
+        device_layer_free(&d);
+        layer_free(&l);
+    }
+}
+
+/* A row of x with an infinity or a NaN gives a row of y without a finite number; other rows are as
+ * they were. */
+static void test_not_finite(void **unused)
+{
+    static const uint16_t words[2][2] = {{0x7c00, 0xfe01}, {0xff80, 0x7fc1}}; /* by type */
+    (void)unused;
+    for (int i = 0; i < 3 * 2 * 2 * 2; i++) {
+        if (!mine())
+            continue;
+        const fbq_type type = (fbq_type)(1 + i / 3 % 2);
+        const int64_t k = 900, n = 100, m = i / 12 ? 5 : 1, bad = m / 2;
+        fbq_problem p = {{2 + i % 3, 128, FBQ_ZERO_F16, type, type},
+                         fbq_shape_of(n, k, i / 6 % 2 ? 24 : 0),
+                         type,
+                         FBQ_F32,
+                         (int)m,
+                         0};
+        layer l = layer_make(&p, LAYER_RANDOM, 31);
+        device_layer d = device_layer_make(&l);
+        fbq_plan *plan = plan_of(&p, NULL, NULL);
+        uint16_t x[5 * 900];
+        float y[2][5 * 100];
+        device_buffer dy = device_make((size_t)(m * n) * 4, 0), state = state_make(plan);
+        device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
+        input_fill(type, x, m, k, k, INPUT_NORMAL, 9);
+        for (int turn = 0; turn < 3; turn++) {
+            if (turn)
+                x[bad * k + 555] = words[type - 1][turn - 1];
+            device_buffer dx = device_copy(x, (size_t)(m * k) * 2, 0);
+            fbq_call call = {
+                m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  NULL,        NULL,
+                0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
+            assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+            device_must(cudaDeviceSynchronize(), "launch");
+            assert_true(device_fetch(&dy, y[turn > 0]));
+            for (int64_t j = 0; j < m * n; j++)
+                if (turn && j / n == bad)
+                    assert_false(isfinite(y[1][j]));
+                else
+                    assert_true(isfinite(y[0][j]) && y[turn > 0][j] == y[0][j]);
+            device_free(&dx);
+        }
+        device_free(&dy);
+        device_free(&scratch);
+        device_free(&state);
         fbq_plan_free(plan);
         device_layer_free(&d);
         layer_free(&l);
@@ -327,7 +464,7 @@ static void test_graph(void **unused)
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
     uint16_t x[1024], eager[512], replayed[512];
-    input_fill(x, 1, 1024, 1024, INPUT_NORMAL, 4);
+    input_fill(FBQ_F16, x, 1, 1024, 1024, INPUT_NORMAL, 4);
     device_buffer dx = device_copy(x, sizeof x, 0), dy = device_make(sizeof eager, 0);
     device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
     device_buffer state = state_make(plan);
@@ -388,7 +525,7 @@ static void test_state(void **unused)
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
     uint16_t x[1024], y[512];
-    input_fill(x, 1, 1024, 1024, INPUT_NORMAL, 4);
+    input_fill(FBQ_F16, x, 1, 1024, 1024, INPUT_NORMAL, 4);
     device_buffer dx = device_copy(x, sizeof x, 0), dy = device_make(sizeof y, 0);
     device_buffer state = device_make(fbq_plan_state_bytes(plan), 0);
     fbq_call call = {1, dx.data, 0, d.weights.data, d.down.data, d.up.data,  NULL,        NULL,
@@ -486,10 +623,11 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inputs),   cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_exact),    cmocka_unit_test(test_picks),
-        cmocka_unit_test(test_graph),    cmocka_unit_test(test_state),
-        cmocka_unit_test(test_bad_calls)};
+        cmocka_unit_test(test_inputs),     cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_formats),    cmocka_unit_test(test_types),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_picks),      cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_state),      cmocka_unit_test(test_bad_calls)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("worst norm %.2e, worst bound c = %.3f\n", worst_norm, worst_bound);
     fbq_close(context);

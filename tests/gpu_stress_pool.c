@@ -253,7 +253,7 @@ static int make_sample(const room *r, const entry *e, int64_t m, input_kind kind
         from < 0 ? (size_t)((m - 1) * s->x_stride + k) * 2 : stress.sample[from].y_bytes;
     uint16_t *x = (uint16_t *)take(x_bytes);
     if (from < 0)
-        input_fill(x, m, k, s->x_stride, kind, random_bits(&stress.random));
+        input_fill(FBQ_F16, x, m, k, s->x_stride, kind, random_bits(&stress.random));
     else
         memcpy(x, stress.sample[from].y, x_bytes);
     s->x = device_copy(x, x_bytes, from < 0 ? (size_t)shift : 0);

@@ -33,6 +33,7 @@
 #include "support/gpus.h"
 
 #define SKIPPED 77
+#define MOST_ROWS 8
 
 static const fbq_gpu *gpu;
 static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
@@ -56,14 +57,15 @@ static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, in
 
 /* What was compiled, so that a kernel is compiled once, however many problems ask for it. */
 typedef struct compiled {
-    int kernel, group, zero, branch, columns, warps, chunks, stages, tiles, paired;
+    int kernel, bits, group, zero, x, scale, factor, branch, columns;
+    int warps, chunks, stages, tiles, paired;
     int splits;
     int k_chunks, resident; /* fused has K compiled in, and whether x stays in shared memory */
 } compiled;
 
 static struct {
-    compiled what[256];
-    cubin_resources resources[256];
+    compiled what[512];
+    cubin_resources resources[512];
     int count, failed;
     uint32_t most;
     size_t bytes, largest;
@@ -92,23 +94,20 @@ static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, in
 static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
 {
     const int fused = pick->kernel == FBQ_KERNEL_FUSED;
-    compiled what = {(int)pick->kernel,
-                     0,
-                     0,
-                     0,
-                     p->m_max > 1 ? 8 : 1,
-                     pick->warps,
-                     pick->chunks,
-                     0,
-                     0,
-                     0,
-                     0,
-                     0,
-                     0};
+    compiled what;
     fbq__fixed f;
+    memset(&what, 0, sizeof what);
     memset(&f, 0, sizeof f);
+    what.kernel = (int)pick->kernel;
+    what.x = (int)p->x_type;
+    what.factor = (int)p->format.factor_type;
+    what.columns = fbq__columns(p->m_max);
+    what.warps = pick->warps;
+    what.chunks = pick->chunks;
     if (!fused)
         return what;
+    what.bits = p->format.bits;
+    what.scale = (int)p->format.scale_type;
     f.problem = *p;
     f.gpu = *gpu;
     f.fused = *pick;
@@ -144,7 +143,7 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     for (int i = 0; i < all.count; i++)
         if (!memcmp(&all.what[i], &what, sizeof what))
             return all.resources[i].registers;
-    assert_true(all.count < 256);
+    assert_true(all.count < 512);
     cubin_resources *r = &all.resources[all.count];
     const double start = seconds();
     if (fbq_compile(p, gpu, &pick, 0, NULL, &image, &bytes, &error) != FBQ_OK)
@@ -160,12 +159,13 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     wrong = wrong_with(r, &pick, what.branch, p->m_max);
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
-        printf("sm_%d group %d zero %s branch %d m %d k %lld %s: %u registers, %u bytes of stack, "
+        printf("sm_%d bits %d x type %d group %d zero %s branch %d m %d k %lld %s: %u registers, "
+               "%u bytes of stack, "
                "%llu of "
                "local memory: %s\n",
-               gpu->capability, what.group, zero_names[what.zero], what.branch, p->m_max,
-               (long long)p->shape.k, text, r->registers, r->stack, (unsigned long long)r->local,
-               wrong);
+               gpu->capability, what.bits, what.x, what.group, zero_names[what.zero], what.branch,
+               p->m_max, (long long)p->shape.k, text, r->registers, r->stack,
+               (unsigned long long)r->local, wrong);
         all.failed++;
     }
     return r->registers;
@@ -211,6 +211,29 @@ static void take_others(void)
         taken++;
     }
     assert_true(taken >= 4);
+}
+
+/* Other bits and types: what they take follows from those and the rows alone, nearly. Factors of
+ * the other type than x in every second. */
+static void take_formats(void)
+{
+    static const int64_t sizes[][2] = {{4096, 4096}, {14336, 4096}, {4096, 11008}};
+    for (int bits = 2; bits <= 4; bits++)
+        for (int type = 1; type <= 2; type++)
+            for (int m = 1; m <= MOST_ROWS; m += MOST_ROWS - 1)
+                for (int r = 0; r <= 128; r += 128)
+                    for (int g = 1; g <= 2; g++) {
+                        const int64_t *size = sizes[(bits + type + g) % 3];
+                        fbq_problem p =
+                            problem_of(groups[g], (fbq_zero)((bits + g) % 3), size[1], r, m);
+                        p.shape = fbq_shape_of(size[0], size[1], r);
+                        p.format.bits = bits;
+                        p.x_type = p.y_type = p.format.scale_type = (fbq_type)type;
+                        p.format.factor_type = (fbq_type)(g == 1 ? type : 3 - type);
+                        take(&p, FBQ_KERNEL_FUSED, NULL);
+                        if (r)
+                            take(&p, FBQ_KERNEL_DOWN, NULL);
+                    }
 }
 
 /* Split-K, which no default has: the defaults otherwise, for every kind of sub-branch. */
@@ -276,6 +299,7 @@ static void test_defaults(void **state)
         }
     take_others();
     take_splits();
+    take_formats();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
             printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,

@@ -147,10 +147,8 @@ static void test_picks(void **state)
     PROVOKE(FBQ_ERR_UNSUPPORTED, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error), \
             __VA_ARGS__)
     UNSUPPORTED(p.m_max = 9, "m_max is 9", "8");
-    UNSUPPORTED(p.format.bits = 3, "bits is 3", "4");
-    UNSUPPORTED(p.x_type = FBQ_BF16, "x_type is 2", "FBQ_F16");
-    UNSUPPORTED(p.y_type = FBQ_BF16, "y_type is 2", "FBQ_F32");
-    UNSUPPORTED(p.format.scale_type = FBQ_BF16, "scale_type is 2", "FBQ_F16");
+    UNSUPPORTED(p.x_type = FBQ_F32, "x_type is 3", "FBQ_F16", "FBQ_BF16");
+    UNSUPPORTED(p.y_type = (fbq_type)0, "y_type is 0", "FBQ_F32");
     UNSUPPORTED((p.shape.segments = 2, p.shape.segment[1].n = 5), "segments is 2");
     p = problem_of(64, 128, 0, 0);
     PROVOKE(FBQ_ERR_SIZE, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error),
@@ -384,7 +382,7 @@ static void check_splits(const fbq_plan *plan)
 
 static void test_preparing_and_launching(void **state)
 {
-    fbq_problem p = problem_of(32, 128, 16, 2), three = problem_of(32, 128, 16, 2);
+    fbq_problem p = problem_of(32, 128, 16, 2), wide = problem_of(32, 128, 16, 2);
     fbq_pick fused = {FBQ_KERNEL_FUSED, 1, 2, 0, 0, 2, 1, 0},
              down = {FBQ_KERNEL_DOWN, 1, 1, 1, 1, 1, 1, 0};
     fbq_context *c = NULL;
@@ -403,8 +401,8 @@ static void test_preparing_and_launching(void **state)
     PROVOKE(FBQ_ERR_NULL, fbq_prepare(NULL, &p, NULL, NULL, &plan, &error), "context is NULL");
     PROVOKE(FBQ_ERR_NULL, fbq_prepare(c, &p, NULL, NULL, NULL, &error), "plan is NULL");
     PROVOKE(FBQ_ERR_NULL, PREPARE(NULL, NULL, NULL), "problem is NULL");
-    three.format.bits = 3;
-    PROVOKE(FBQ_ERR_UNSUPPORTED, PREPARE(&three, NULL, NULL), "bits is 3");
+    wide.x_type = FBQ_F32;
+    PROVOKE(FBQ_ERR_UNSUPPORTED, PREPARE(&wide, NULL, NULL), "x_type is 3");
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, &down), "fused", "kernel 0");
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, &fused, NULL), "down", "kernel 1");
     PROVOKE(FBQ_ERR_PICK, PREPARE(&p, NULL, &fused), "blocks_per_sm is 0", "1 .. 16");

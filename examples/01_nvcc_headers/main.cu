@@ -19,6 +19,7 @@
 
 constexpr int group = 128;
 constexpr fbq_zero zero = FBQ_ZERO_CODE;
+typedef fbq::Layer<4, group, zero> layer;
 
 static fbq_error error;
 
@@ -108,9 +109,9 @@ int main()
     call.down = to_gpu(down);
     call.up = to_gpu(up);
     must(cudaMalloc(&call.y, sizeof(uint16_t) * m * n), "cudaMalloc");
-    call.scratch_bytes = fbq::scratch_bytes<group, zero>(problem);
+    call.scratch_bytes = fbq::scratch_bytes<layer>(problem);
     must(cudaMalloc(&call.scratch, call.scratch_bytes), "cudaMalloc");
-    must(fbq::linear<group, zero>(problem, call, nullptr), "fbq::linear");
+    must(fbq::linear<layer>(problem, call, nullptr), "fbq::linear");
     std::vector<uint16_t> y(m * n);
     must(cudaMemcpy(y.data(), call.y, sizeof(uint16_t) * m * n, cudaMemcpyDeviceToHost),
          "cudaMemcpy");

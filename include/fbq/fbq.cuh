@@ -6,7 +6,7 @@
 //     #define FBQ_IMPLEMENTATION     // in one translation unit
 //     #include <fbq/fbq.cuh>
 //     ...
-//     fbq_status s = fbq::linear<128, FBQ_ZERO_F16>(problem, call, stream);
+//     fbq_status s = fbq::linear<fbq::Layer<4, 128, FBQ_ZERO_F16>>(problem, call, stream);
 //
 // No NVRTC and no dlopen takes part; the kernels are instantiated by your nvcc for your -arch.
 //
@@ -27,6 +27,24 @@ namespace fbq
 {
 inline namespace FBQ_NAMESPACE
 {
+
+// A layer's format and types, which the problem has as values.
+//   Bits     2, 3 or 4               X       type of x: FBQ_F16 or FBQ_BF16
+//   Group    or FBQ_GROUP_ROW        Scale   of the scales
+//   Zero     zero kind               Factor  of A and B
+template <int Bits, int Group, fbq_zero Zero, fbq_type X = FBQ_F16, fbq_type Scale = X,
+          fbq_type Factor = X>
+struct Layer {
+    typedef Format<Bits, Group, (int)Zero, (int)Scale, (int)Factor> Stored;
+    static constexpr fbq_type x = X;
+
+    static bool is(const fbq_problem &p, const fbq_layout &l)
+    {
+        return p.format.bits == Bits && p.format.group == Group && p.format.zero == Zero &&
+               p.format.scale_type == Scale && p.x_type == X &&
+               (l.rank_tiles == 0 || p.format.factor_type == Factor);
+    }
+};
 
 // A pick as a type, since nvcc compiles it in; pick.h says what each field chooses.
 struct DefaultPick {
@@ -128,16 +146,19 @@ fbq_status launch(const fbq__fixed &f, void (*kernel)(const Args), const Args &a
     return of_cuda(cudaLaunchKernelEx(&config, kernel, args));
 }
 
-template <int Group, fbq_zero Zero, class Pick, int Columns, int Branch>
+template <class L, class Pick, int Columns, int Branch>
 fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
     constexpr int splits = Pick::splits > 1 ? Pick::splits : 1;
-    const auto down = down_kernel<Down<Columns, Pick::down_warps, Pick::down_chunks>>;
+    typedef typename L::Stored Stored;
+    constexpr int x = (int)L::x;
+    const auto down =
+        down_kernel<Down<x, Stored::factor, Columns, Pick::down_warps, Pick::down_chunks>>;
     const auto fused =
         f.resident
-            ? fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, Pick::tiles == 1,
-                                 Pick::warps, Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>
-            : fused_kernel<Fused<Group, (int)Zero, Columns, Branch, 0, false, Pick::warps,
+            ? fused_kernel<Fused<Stored, x, Columns, Branch, 0, Pick::tiles == 1, Pick::warps,
+                                 Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>
+            : fused_kernel<Fused<Stored, x, Columns, Branch, 0, false, Pick::warps,
                                  Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>;
     bool overlaps = false;
     fbq__launch l;
@@ -162,13 +183,13 @@ int slices_of(const fbq_problem &problem)
     return problem.m_max == 1 ? Pick::slices : 0;
 }
 
-template <int Group, fbq_zero Zero, class Pick>
+template <class L, class Pick>
 fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
 {
     fbq_status s = fbq_layout_of(&problem.format, &problem.shape, &f->layout, nullptr);
     if (s != FBQ_OK)
         return s;
-    if (problem.format.group != Group || problem.format.zero != Zero)
+    if (!L::is(problem, f->layout))
         return FBQ_ERR_FORMAT;
     f->problem = problem;
     f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
@@ -190,7 +211,7 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
 // Bytes of scratch that fbq::linear wants for calls of up to problem.m_max rows; 0 without a
 // sub-branch but for a Pick with splits, and where problem's format or shape is not one that
 // fbq_layout_of takes.
-template <int Group, fbq_zero Zero, class Pick = DefaultPick>
+template <class L, class Pick = DefaultPick>
 size_t scratch_bytes(const fbq_problem &problem)
 {
     fbq__fixed f;
@@ -203,7 +224,7 @@ size_t scratch_bytes(const fbq_problem &problem)
 }
 
 // Bytes of state, likewise: 0 but for a Pick with slices or splits.
-template <int Group, fbq_zero Zero, class Pick = DefaultPick>
+template <class L, class Pick = DefaultPick>
 size_t state_bytes(const fbq_problem &problem)
 {
     fbq__fixed f;
@@ -215,10 +236,10 @@ size_t state_bytes(const fbq_problem &problem)
 }
 
 // y = x . deq(Wq)^T + (x . A^T) . B^T + bias + residual on `stream`; fbq_call (fbq.h) says what
-// each pointer is. Group and Zero must be those of problem.format, or FBQ_ERR_FORMAT comes back.
+// each pointer is. L, a Layer, must say what the problem says, or FBQ_ERR_FORMAT comes back.
 // The current CUDA device runs it. Statuses are those of fbq_prepare and fbq_linear. Allocates and
 // synchronises nothing; legal under stream capture once a first call has loaded the kernels.
-template <int Group, fbq_zero Zero, class Pick = DefaultPick>
+template <class L, class Pick = DefaultPick>
 fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t stream)
 {
     fbq__fixed f;
@@ -226,25 +247,24 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     if (call.m < 1 || call.m > problem.m_max)
         return FBQ_ERR_SIZE;
     served.m_max = fbq__class_m(fbq__class_of(call.m), problem.m_max);
-    fbq_status s = detail::fix<Group, Zero, Pick>(served, &f);
+    fbq_status s = detail::fix<L, Pick>(served, &f);
     if (s == FBQ_OK)
         s = fbq__call_check(&f, &call);
     if (s == FBQ_OK && call.m == 1) {
         constexpr int branch = Pick::slices > 0 ? branch_whole : branch_behind_down;
-        s = f.layout.rank_tiles ? detail::run<Group, Zero, Pick, 1, branch>(f, call, stream)
-                                : detail::run<Group, Zero, Pick, 1, branch_none>(f, call, stream);
+        s = f.layout.rank_tiles ? detail::run<L, Pick, 1, branch>(f, call, stream)
+                                : detail::run<L, Pick, 1, branch_none>(f, call, stream);
     } else if (s == FBQ_OK) {
-        s = f.layout.rank_tiles
-                ? detail::run<Group, Zero, Pick, 8, branch_behind_down>(f, call, stream)
-                : detail::run<Group, Zero, Pick, 8, branch_none>(f, call, stream);
+        s = f.layout.rank_tiles ? detail::run<L, Pick, 8, branch_behind_down>(f, call, stream)
+                                : detail::run<L, Pick, 8, branch_none>(f, call, stream);
     }
     // nothing was launched with a pick that does not fit
     if constexpr (std::is_same_v<Pick, DefaultPick>)
         if (s == FBQ_ERR_PICK)
-            return linear<Group, Zero, MiddlePick>(problem, call, stream);
+            return linear<L, MiddlePick>(problem, call, stream);
     if constexpr (std::is_same_v<Pick, MiddlePick>)
         if (s == FBQ_ERR_PICK)
-            return linear<Group, Zero, SmallPick>(problem, call, stream);
+            return linear<L, SmallPick>(problem, call, stream);
     return s;
 }
 

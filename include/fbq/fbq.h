@@ -168,8 +168,8 @@ fbq_status fbq_reference(const fbq_parts *parts, int64_t first, int64_t rows, in
 typedef struct fbq_problem {
     fbq_format format;
     fbq_shape shape;
-    fbq_type x_type; /* FBQ_F16 in this version */
-    fbq_type y_type; /* FBQ_F16 or FBQ_F32; the residual's type too */
+    fbq_type x_type; /* of x and the bias: FBQ_F16 or FBQ_BF16 */
+    fbq_type y_type; /* of y and the residual: FBQ_F16, FBQ_BF16 or FBQ_F32 */
     int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
     int launches;    /* what the default picks make of a layer with a sub-branch: 2, down and fused;
                       * 1, a fused that makes t itself; 0, the faster of both in a chain */

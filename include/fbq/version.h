@@ -12,8 +12,8 @@
 /* One comparable number: major * 10000 + minor * 100 + patch. */
 #define FBQ_VERSION (FBQ_VERSION_MAJOR * 10000 + FBQ_VERSION_MINOR * 100 + FBQ_VERSION_PATCH)
 
-/* Version of the packed layout (docs/layout.md). It changes only when packed bytes change meaning;
- * version 0 is provisional and may be broken once. */
-#define FBQ_LAYOUT_VERSION 0
+/* Version of the packed layout (docs/layout.md). It changes only when packed bytes change meaning.
+ */
+#define FBQ_LAYOUT_VERSION 1
 
 #endif /* FBQ_VERSION_H */

@@ -1,5 +1,5 @@
-// tests/simt/f16.h: IEEE binary16: to and from binary32, rounded to nearest even, and the larger of
-// two.
+// tests/simt/f16.h: IEEE binary16 and bfloat16: to and from binary32, rounded to nearest even, and
+// the larger of two.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_SIMT_F16_H
@@ -58,10 +58,25 @@ inline std::uint32_t f16_of_f32(float f)
     return sign | ((magnitude - ((127u - 15u) << 23) + 0xfffu + odd) >> 13);
 }
 
-// As PTX's max.NaN: a NaN on either side is the GPU's one NaN, and +0 is larger than -0.
-inline std::uint32_t larger_f16(std::uint32_t a, std::uint32_t b)
+inline float f32_of_bf16(std::uint32_t h)
 {
-    if ((a & 0x7fffu) > 0x7c00u || (b & 0x7fffu) > 0x7c00u) {
+    return float_of_bits(h << 16);
+}
+
+inline std::uint32_t bf16_of_f32(float f)
+{
+    const std::uint32_t v = bits_of_float(f);
+    if ((v & 0x7fffffffu) > 0x7f800000u) {
+        return 0x7fffu; // the GPU's one NaN
+    }
+    return (v + 0x7fffu + (v >> 16 & 1u)) >> 16;
+}
+
+// As PTX's max.NaN: a NaN on either side is the GPU's one NaN, and +0 is larger than -0. `infinity`
+// says of which type the numbers are.
+inline std::uint32_t larger(std::uint32_t a, std::uint32_t b, std::uint32_t infinity)
+{
+    if ((a & 0x7fffu) > infinity || (b & 0x7fffu) > infinity) {
         return 0x7fffu;
     }
     // Sign and magnitude, folded so that the order of the numbers is that of integers.
@@ -69,6 +84,16 @@ inline std::uint32_t larger_f16(std::uint32_t a, std::uint32_t b)
         return h & 0x8000u ? 0x7fff - (int)(h & 0x7fffu) : (int)h + 0x8000;
     };
     return rank(a) > rank(b) ? a : b;
+}
+
+inline std::uint32_t larger_f16(std::uint32_t a, std::uint32_t b)
+{
+    return larger(a, b, 0x7c00u);
+}
+
+inline std::uint32_t larger_bf16(std::uint32_t a, std::uint32_t b)
+{
+    return larger(a, b, 0x7f80u);
 }
 
 } // namespace simt

@@ -26,13 +26,23 @@ struct entry {
 };
 typedef std::vector<entry> table;
 
+template <class Stored, int X, int Columns, int Branch, int Chunks, bool Resident, int Warps,
+          int Units, int Stages, int Tiles, int Splits = 1>
+void add_stored(table &t)
+{
+    t.push_back({{Stored::bits, Stored::zero, Stored::scale, Stored::factor, X, Columns, Branch,
+                  Chunks, Resident, Warps, Units, Stages, Tiles, Splits},
+                 fbq::fused<fbq::Fused<Stored, X, Columns, Branch, Chunks, Resident, Warps, Units,
+                                       Stages, Tiles, Splits>>});
+}
+
+// 4 bits, fp16 all over.
 template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
           int Units, int Stages, int Tiles, int Splits = 1>
 void add(table &t)
 {
-    t.push_back({{Zero, Columns, Branch, Chunks, Resident, Warps, Units, Stages, Tiles, Splits},
-                 fbq::fused<fbq::Fused<Group, Zero, Columns, Branch, Chunks, Resident, Warps, Units,
-                                       Stages, Tiles, Splits>>});
+    add_stored<fbq::Format<4, Group, Zero, fbq::type_f16, fbq::type_f16>, fbq::type_f16, Columns,
+               Branch, Chunks, Resident, Warps, Units, Stages, Tiles, Splits>(t);
 }
 
 template <int Zero, bool Resident, int Warps, int Units, int Stages, int Tiles>
@@ -138,6 +148,12 @@ void add_spread(table &t)
     }
     SIMT_SPREAD(ADD)
 #undef ADD
+#define ADD(group, zero, bits, x, scale, factor, columns, branch)                               \
+    if constexpr (Group == group)                                                               \
+        add_stored<fbq::Format<bits, Group, zero, scale, factor>, x, columns, branch, 0, false, \
+                   SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES>(t);
+    SIMT_FORMATS(ADD)
+#undef ADD
     if constexpr (Group == 64) {
         // for tests of tiles one by one, with x that stays and that does not
         add_base<fbq::zero_none, true, 1>(t);
@@ -174,10 +190,10 @@ table make()
 
 bool equal(const variant &a, const variant &b)
 {
-    return a.zero == b.zero && a.columns == b.columns && a.branch == b.branch &&
-           a.chunks == b.chunks && a.resident == b.resident && a.warps == b.warps &&
-           a.part_units == b.part_units && a.stages == b.stages && a.tiles == b.tiles &&
-           a.splits == b.splits;
+    return a.bits == b.bits && a.zero == b.zero && a.scale == b.scale && a.factor == b.factor &&
+           a.x == b.x && a.columns == b.columns && a.branch == b.branch && a.chunks == b.chunks &&
+           a.resident == b.resident && a.warps == b.warps && a.part_units == b.part_units &&
+           a.stages == b.stages && a.tiles == b.tiles && a.splits == b.splits;
 }
 
 } // namespace

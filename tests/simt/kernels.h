@@ -15,7 +15,8 @@ typedef void (*down_body)(const fbq_down_args &);
 
 // What chooses an instantiation of fused, apart from the group and the way of copying.
 struct variant {
-    int zero, columns;
+    int bits, zero, scale, factor, x; // types as types.h numbers them
+    int columns;
     int branch; // as device/tile.cuh numbers its kinds
     int chunks; // of K; 0: known at run time only
     bool resident;
@@ -39,7 +40,7 @@ SIMT_FIND_FUSED(128)
 SIMT_FIND_FUSED(256)
 #undef SIMT_FIND_FUSED
 
-down_body find_down(int columns, int warps, int chunks);
+down_body find_down(int x, int factor, int columns, int warps, int chunks);
 
 } // namespace simt
 

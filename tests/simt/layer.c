@@ -10,30 +10,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double get_number(const uint16_t *at, int width)
+static double get_number(const uint16_t *at, fbq_type type)
 {
     float f;
-    if (width == 1)
-        return fbq_f32_of_f16(*at);
+    if (type != FBQ_F32)
+        return fbq_f32_of_word(type, *at);
     memcpy(&f, at, sizeof f);
     return f;
 }
 
 static void describe(const layer_case *c, layer_result *result)
 {
-    snprintf(result->text, sizeof result->text,
-             "n %lld k %lld r %lld m %lld of %lld group %d zero %d y %s x kind %d shift %d gaps "
-             "%lld %lld "
-             "bias %d residual %d exact %d, capability %d, fused %d x %d stages %d tiles %d "
-             "k_known %d tight %d, one launch %d impatient %d chained %d, resident %d, seed %llu",
-             (long long)c->n, (long long)c->k, (long long)c->r, (long long)c->m,
-             (long long)(c->m_max ? c->m_max : c->m), c->group, (int)c->zero,
-             c->y_type == FBQ_F32 ? "fp32" : "fp16", (int)c->x, c->x_shift, (long long)c->x_gap,
-             (long long)c->y_gap, c->bias, (int)c->residual, c->exact, c->capability,
-             c->default_picks ? 0 : c->warps, c->default_picks ? 0 : c->chunks,
-             c->default_picks ? 0 : c->stages, c->default_picks ? 0 : c->tiles, c->k_known,
-             c->tight, c->one_launch, c->impatient, c->chained, c->resident,
-             (unsigned long long)c->seed);
+    snprintf(
+        result->text, sizeof result->text,
+        "n %lld k %lld r %lld m %lld of %lld bits %d group %d zero %d types x %d y %d scale %d "
+        "factor %d x kind %d shift %d gaps "
+        "%lld %lld "
+        "bias %d residual %d exact %d, capability %d, fused %d x %d stages %d tiles %d "
+        "k_known %d tight %d, one launch %d impatient %d chained %d, resident %d, seed %llu",
+        (long long)c->n, (long long)c->k, (long long)c->r, (long long)c->m,
+        (long long)(c->m_max ? c->m_max : c->m), c->bits ? c->bits : 4, c->group, (int)c->zero,
+        (int)c->x_type, (int)c->y_type, (int)c->scale_type, (int)c->factor_type, (int)c->x,
+        c->x_shift, (long long)c->x_gap, (long long)c->y_gap, c->bias, (int)c->residual, c->exact,
+        c->capability, c->default_picks ? 0 : c->warps, c->default_picks ? 0 : c->chunks,
+        c->default_picks ? 0 : c->stages, c->default_picks ? 0 : c->tiles, c->k_known, c->tight,
+        c->one_launch, c->impatient, c->chained, c->resident, (unsigned long long)c->seed);
 }
 
 static void note_wrong(layer_result *result, const char *what, int64_t m, int64_t n, double got,
@@ -51,11 +52,14 @@ static void note_wrong(layer_result *result, const char *what, int64_t m, int64_
 /* The error that is allowed. Rounding to y's type, plus what fp32 accumulation costs: the tensor
  * core sums codes under a bias of up to 79 (device/unpack.cuh), so that a sum's rounding errors
  * are relative to numbers some times larger than the result's own terms. */
-static double bound_of(const layer_case *c, double ref, double scale)
+static double bound_of(const layer *l, double ref, double scale)
 {
-    double accumulation = scale * ldexp(1, -17);
-    if (c->y_type == FBQ_F32)
-        return accumulation + ldexp(1, -60);
+    /* bf16's bias is up to 143 (4 bits) */
+    double accumulation = scale * ldexp(1, l->problem.x_type == FBQ_BF16 ? -16 : -17);
+    if (l->problem.y_type == FBQ_F32)
+        return accumulation + ldexp(1, -100);
+    if (l->problem.y_type == FBQ_BF16)
+        return accumulation + fabs(ref) * ldexp(1, -8) * 1.001 + ldexp(1, -100);
     return accumulation + fabs(ref) * ldexp(1, -11) * 1.001 + ldexp(1, -25);
 }
 
@@ -70,7 +74,8 @@ static double massive_bound(const layer *l, const layer_case *c, const double *w
     if (c->x != LAYER_X_MASSIVE && c->x != LAYER_X_OUTLIER)
         return 0;
     for (int64_t j = 0; j < l->layout.groups; j++)
-        scale = fmax(scale, fbq_f32_of_f16(l->scales[n * l->layout.groups + j]));
+        scale = fmax(scale, fbq_f32_of_word(l->layout.format.scale_type,
+                                            l->scales[n * l->layout.groups + j]));
     for (int64_t first = 0; first < c->k; first += 256) {
         double most = 0, sum = 0;
         for (int64_t k = first; k < first + 256 && k < c->k; k++) {
@@ -78,7 +83,7 @@ static double massive_bound(const layer *l, const layer_case *c, const double *w
             sum += fabs(w[n * c->k + k]);
         }
         bound +=
-            c->m == 1 ? most * sum * ldexp(1, -21) : most * scale * 2 * 79 * 128 * ldexp(1, -24);
+            c->m == 1 ? most * sum * ldexp(1, -21) : most * scale * 2 * 143 * 128 * ldexp(1, -24);
     }
     return bound;
 }
@@ -88,12 +93,13 @@ static double *x_double(const layer *l, const layer_case *c)
     double *x = layer_memory((size_t)(c->m * c->k) * sizeof *x);
     for (int64_t m = 0; m < c->m; m++)
         for (int64_t k = 0; k < c->k; k++)
-            x[m * c->k + k] = fbq_f32_of_f16(l->x[m * l->x_stride + k]);
+            x[m * c->k + k] = fbq_f32_of_word(l->problem.x_type, l->x[m * l->x_stride + k]);
     return x;
 }
 
 static void compare(const layer *l, const layer_case *c, layer_result *result)
 {
+    const fbq_type type = l->problem.y_type;
     size_t count = (size_t)(c->m * c->n);
     double *x = x_double(l, c);
     double *ref = layer_memory(count * sizeof *ref), *scale = layer_memory(count * sizeof *scale);
@@ -115,20 +121,20 @@ static void compare(const layer *l, const layer_case *c, layer_result *result)
         for (int64_t n = 0; n < c->n; n++) {
             double expected = ref[m * c->n + n], size = scale[m * c->n + n], bound, got;
             if (l->bias) {
-                double v = fbq_f32_of_f16(l->bias[n]);
+                double v = fbq_f32_of_word(l->problem.x_type, l->bias[n]);
                 expected += v;
                 size += fabs(v);
             }
             if (l->residual) {
                 double v =
-                    get_number(l->residual + (m * l->residual_stride + n) * l->y_width, l->y_width);
+                    get_number(l->residual + (m * l->residual_stride + n) * l->y_width, type);
                 expected += v;
                 size += fabs(v);
             }
-            got = get_number(l->y + (m * l->y_stride + n) * l->y_width, l->y_width);
+            got = get_number(l->y + (m * l->y_stride + n) * l->y_width, type);
             if (c->exact) {
-                if (l->y_width == 1)
-                    expected = fbq_f32_of_f16(layer_half(expected));
+                if (type != FBQ_F32)
+                    expected = fbq_f32_of_word(type, layer_word(type, expected));
                 if (!(got == expected))
                     note_wrong(result, "y", m, n, got, expected, 0);
                 continue;
@@ -138,7 +144,7 @@ static void compare(const layer *l, const layer_case *c, layer_result *result)
                     note_wrong(result, "y", m, n, got, expected, 0);
                 continue;
             }
-            bound = bound_of(c, expected, size) + massive_bound(l, c, w, x + m * c->k, n);
+            bound = bound_of(l, expected, size) + massive_bound(l, c, w, x + m * c->k, n);
             if (!(fabs(got - expected) <= bound)) /* NaN is wrong, too */
                 note_wrong(result, "y", m, n, got, expected, bound);
             else if (fabs(got - expected) / bound > result->worst)
@@ -204,8 +210,10 @@ static void compare_slice(const layer *l, const layer_case *c, const float *t, i
         for (int64_t r = 0; r < ranks; r++) {
             double sum = 0, size = 0, got = t[m * ranks + r], bound;
             for (int64_t k = first; k < last; k++) {
-                double a = r < c->r ? fbq_f32_of_f16(l->a[r * c->k + k]) : 0; /* padding */
-                double term = a * fbq_f32_of_f16(l->x[m * l->x_stride + k]);
+                double a = r < c->r
+                               ? fbq_f32_of_word(l->layout.format.factor_type, l->a[r * c->k + k])
+                               : 0; /* padding */
+                double term = a * fbq_f32_of_word(l->problem.x_type, l->x[m * l->x_stride + k]);
                 sum += term;
                 size += fabs(term);
             }

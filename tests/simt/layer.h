@@ -32,9 +32,12 @@ typedef struct layer_case {
     int64_t m_max; /* that the layer is prepared for; 0: m */
     int group;
     fbq_zero zero;
-    fbq_type y_type; /* 0: FBQ_F16 */
+    int bits;                                 /* 0: 4 */
+    fbq_type x_type, scale_type, factor_type; /* 0: FBQ_F16 */
+    fbq_type y_type;                          /* 0: that of x */
     int bias;
     layer_residual residual;
+    int x_power; /* x is this power of two larger */
     layer_x x;
     int exact;         /* small integers and powers of two: the reference's bits are required */
     int unused_branch; /* the layer has ranks, the call leaves its sub-branch out */

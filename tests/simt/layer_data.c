@@ -42,6 +42,11 @@ uint16_t layer_half(double v)
     return fbq_f16_of_f32((float)v);
 }
 
+uint16_t layer_word(fbq_type type, double v)
+{
+    return fbq_word_of_f32(type, (float)v);
+}
+
 static double x_value(const layer_case *c, int64_t m, int64_t k, uint64_t *state)
 {
     if (c->exact)
@@ -90,59 +95,62 @@ static uint16_t *poisoned(size_t words)
     return memory;
 }
 
-static void put_number(uint16_t *at, int width, double value)
+static void put_number(uint16_t *at, fbq_type type, double value)
 {
-    if (width == 1) {
-        *at = layer_half(value);
-    } else {
-        float f = (float)value;
+    float f = (float)value;
+    if (type == FBQ_F32)
         memcpy(at, &f, sizeof f);
-    }
+    else
+        *at = fbq_word_of_f32(type, f);
 }
 
 static void make_weights(layer *l, const layer_case *c, uint64_t *state)
 {
+    const int most = (1 << l->layout.format.bits) - 1;
+    const fbq_type type = l->layout.format.scale_type;
     int64_t n = c->n, groups = l->layout.groups;
     l->codes = layer_memory((size_t)(n * c->k));
     l->scales = layer_memory((size_t)(n * groups) * 2);
     for (int64_t i = 0; i < n * c->k; i++)
-        l->codes[i] = (uint8_t)between(state, 0, 15);
+        l->codes[i] = (uint8_t)between(state, 0, most);
     for (int64_t i = 0; i < n * groups; i++)
-        l->scales[i] = c->exact ? layer_half(ldexp(1, between(state, -2, 1)))
-                                : layer_half(0.01 * (1 + next(state) / 2147483648.0));
+        l->scales[i] = layer_word(type, c->exact ? ldexp(1, between(state, -2, 1))
+                                                 : 0.01 * (1 + next(state) / 2147483648.0));
     if (c->zero == FBQ_ZERO_CODE) {
         l->zeros8 = layer_memory((size_t)(n * groups));
         for (int64_t i = 0; i < n * groups; i++)
-            l->zeros8[i] = (uint8_t)between(state, 0, 15);
+            l->zeros8[i] = (uint8_t)between(state, 0, most);
     } else if (c->zero == FBQ_ZERO_F16) {
         l->zeros16 = layer_memory((size_t)(n * groups) * 2);
         for (int64_t i = 0; i < n * groups; i++)
-            l->zeros16[i] =
-                c->exact ? layer_half(between(state, -2, 18)) : layer_half(7.5 + 4 * normal(state));
+            l->zeros16[i] = layer_half(c->exact ? between(state, -2, most + 3)
+                                                : most * (0.5 + normal(state) / 4));
     }
     l->weights = layer_memory(l->layout.weights_bytes);
 }
 
 static void make_factors(layer *l, const layer_case *c, uint64_t *state)
 {
+    const fbq_type type = l->layout.format.factor_type;
     l->a = layer_memory((size_t)(c->r * c->k) * 2);
     l->b = layer_memory((size_t)(c->n * c->r) * 2);
     for (int64_t i = 0; i < c->r * c->k; i++)
-        l->a[i] = c->exact ? layer_half(between(state, -1, 1)) : layer_half(0.05 * normal(state));
+        l->a[i] = layer_word(type, c->exact ? between(state, -1, 1) : 0.05 * normal(state));
     for (int64_t i = 0; i < c->n * c->r; i++)
-        l->b[i] = c->exact ? layer_half(between(state, -1, 1)) : layer_half(0.05 * normal(state));
+        l->b[i] = layer_word(type, c->exact ? between(state, -1, 1) : 0.05 * normal(state));
     l->packed_a = layer_memory(l->layout.down_bytes);
     l->packed_b = layer_memory(l->layout.up_bytes);
 }
 
 /* m rows of `columns` numbers with a gap after each but the last, poison between. */
-static uint16_t *make_rows(const layer_case *c, int64_t stride, int64_t columns, int width,
+static uint16_t *make_rows(const layer_case *c, int64_t stride, int64_t columns, fbq_type type,
                            uint64_t *state)
 {
+    const int width = type == FBQ_F32 ? 2 : 1;
     uint16_t *rows = poisoned((size_t)((c->m - 1) * stride + columns) * (size_t)width);
     for (int64_t m = 0; m < c->m; m++)
         for (int64_t i = 0; i < columns; i++)
-            put_number(rows + (m * stride + i) * width, width,
+            put_number(rows + (m * stride + i) * width, type,
                        c->exact ? between(state, -9, 9) : 4 * normal(state));
     return rows;
 }
@@ -157,14 +165,16 @@ static void make_activations(layer *l, const layer_case *c, uint64_t *state)
     l->x = l->x_block + c->x_shift;
     for (int64_t m = 0; m < c->m; m++)
         for (int64_t k = 0; k < c->k; k++)
-            l->x[m * l->x_stride + k] = layer_half(x_value(c, m, k, state));
+            l->x[m * l->x_stride + k] =
+                layer_word(l->problem.x_type, ldexp(x_value(c, m, k, state), c->x_power));
     if (c->bias) {
         l->bias = layer_memory((size_t)c->n * 2);
         for (int64_t i = 0; i < c->n; i++)
-            l->bias[i] = c->exact ? layer_half(between(state, -9, 9)) : layer_half(normal(state));
+            l->bias[i] =
+                layer_word(l->problem.x_type, c->exact ? between(state, -9, 9) : normal(state));
     }
     if (c->residual != LAYER_NO_RESIDUAL)
-        l->residual = make_rows(c, l->residual_stride, c->n, l->y_width, state);
+        l->residual = make_rows(c, l->residual_stride, c->n, l->problem.y_type, state);
     l->y_words = (size_t)(((c->m - 1) * l->y_stride + c->n) * l->y_width) + 2 * GUARD_WORDS;
     l->y_block = poisoned(l->y_words);
     l->y = l->y_block + GUARD_WORDS;
@@ -231,14 +241,14 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     uint64_t state = c->data_seed + 77;
     fbq_status status;
     memset(l, 0, sizeof *l);
-    l->problem.format.bits = 4;
+    l->problem.format.bits = c->bits ? c->bits : 4;
     l->problem.format.group = c->group;
     l->problem.format.zero = c->zero;
-    l->problem.format.scale_type = FBQ_F16;
-    l->problem.format.factor_type = FBQ_F16;
+    l->problem.format.scale_type = c->scale_type ? c->scale_type : FBQ_F16;
+    l->problem.format.factor_type = c->factor_type ? c->factor_type : FBQ_F16;
     l->problem.shape = fbq_shape_of(c->n, c->k, c->r);
-    l->problem.x_type = FBQ_F16;
-    l->problem.y_type = c->y_type ? c->y_type : FBQ_F16;
+    l->problem.x_type = c->x_type ? c->x_type : FBQ_F16;
+    l->problem.y_type = c->y_type ? c->y_type : l->problem.x_type;
     l->problem.m_max = (int)(c->m_max ? c->m_max : c->m);
     l->problem.launches = c->default_picks ? 2 : 0; /* those are compiled for the CPU */
     make_picks(l, c);

@@ -33,6 +33,7 @@ void *layer_memory(size_t bytes);
 
 /* The nearest fp16 word. */
 uint16_t layer_half(double v);
+uint16_t layer_word(fbq_type type, double v);
 
 /* Random contents from c->data_seed, packed. Free it even when it fails. */
 fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error);

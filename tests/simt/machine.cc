@@ -155,7 +155,8 @@ bool machine::arrive(meeting what, site at)
         stop();
     }
     // As far as the code says, lanes leave such a wait one by one, and the tensor core wants all.
-    if (self->apart && (what == meeting::mma || what == meeting::mma_s8)) {
+    if (self->apart &&
+        (what == meeting::mma || what == meeting::mma_bf16 || what == meeting::mma_s8)) {
         find(
             kind::divergence, 0, at,
             std::string(meeting_name(what)) +

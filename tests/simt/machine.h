@@ -97,6 +97,7 @@ float shuffle(float v, int lane, site at);
 bool one_lane(site at); // true in one of them, whichever
 std::uint32_t warp_max(std::uint32_t v, site at);
 void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
+void mma_bf16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 // Unsigned bytes times signed ones. A sum that leaves 32 bits wraps and is reported.
 void mma_s8(int *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 

@@ -26,6 +26,7 @@ enum class meeting {
     election,
     maximum,
     mma,
+    mma_bf16,
     mma_s8
 };
 
@@ -33,7 +34,7 @@ inline const char *meeting_name(meeting what)
 {
     static const char *const names[] = {"warp barrier", "barrier of warps", "block barrier",
                                         "shuffle",      "election",         "maximum",
-                                        "mma",          "mma of bytes"};
+                                        "mma",          "mma of bf16",      "mma of bytes"};
     return names[(int)what];
 }
 

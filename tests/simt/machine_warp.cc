@@ -201,13 +201,13 @@ std::uint32_t warp_max(std::uint32_t v, site at)
 }
 
 // Spread the lanes' fragments into matrices (ptx.cuh has the layout), multiply, hand the rows back.
-// A product of two fp16 numbers is exact in fp32; sums round to nearest, in order of k.
-static void multiply(thread *lanes)
+// A product of two numbers of 16 bits is exact in fp32; sums round to nearest, in order of k.
+static void multiply(thread *lanes, float (*number)(std::uint32_t))
 {
     float a[16][16], b[16][8];
-    auto two = [](std::uint32_t v, float &low, float &high) {
-        low = f32_of_f16(v & 0xffffu);
-        high = f32_of_f16(v >> 16);
+    auto two = [=](std::uint32_t v, float &low, float &high) {
+        low = number(v & 0xffffu);
+        high = number(v >> 16);
     };
     for (unsigned l = 0; l < 32; l++) {
         unsigned g = l / 4, k = l % 4 * 2;
@@ -231,22 +231,33 @@ static void multiply(thread *lanes)
     }
 }
 
-void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at)
+static void mma(float *c, const std::uint32_t *a, const std::uint32_t *b, meeting kind,
+                float (*number)(std::uint32_t), site at)
 {
     machine &m = *now_running;
     thread &me = *m.self;
     std::memcpy(me.c, c, sizeof me.c);
     std::memcpy(me.a, a, sizeof me.a);
     std::memcpy(me.b, b, sizeof me.b);
-    if (!m.arrive(meeting::mma, at)) {
+    if (!m.arrive(kind, at)) {
         m.wait_at(at);
     } else {
         unsigned first = (unsigned)me.index / 32 * 32;
-        multiply(&me.home->threads[first]);
+        multiply(&me.home->threads[first], number);
         m.progress();
         m.release_warp(me.home->warps[first / 32]);
     }
     std::memcpy(c, me.c, sizeof me.c);
+}
+
+void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at)
+{
+    mma(c, a, b, meeting::mma, f32_of_f16, at);
+}
+
+void mma_bf16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at)
+{
+    mma(c, a, b, meeting::mma_bf16, f32_of_bf16, at);
 }
 
 // The same for bytes: four values of k to a register, exact sums.

@@ -50,7 +50,12 @@ simt::fused_body find_fused(int group, const simt::variant &v)
 simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
 {
     // As fbq_prepare does: a layer with ranks has the branch compiled in, used or not.
-    const simt::variant v = {(int)f.problem.format.zero,
+    const fbq_format &format = f.layout.format;
+    const simt::variant v = {format.bits,
+                             (int)format.zero,
+                             (int)format.scale_type,
+                             (int)format.factor_type,
+                             (int)f.problem.x_type,
                              fbq__columns(f.problem.m_max),
                              fbq__branch(&f.layout, &f.fused),
                              k_known ? (int)f.layout.chunks : 0,
@@ -258,16 +263,19 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     }
 
     simt::fused_body fused_body = find_fused(f, options.k_known != 0);
-    simt::down_body down_body = simt::find_down(fbq__columns(call->m), f.down.warps, f.down.chunks);
+    simt::down_body down_body =
+        simt::find_down((int)f.problem.x_type, (int)f.layout.format.factor_type,
+                        fbq__columns(call->m), f.down.warps, f.down.chunks);
     const bool wants_down = call->down && fbq__branch(&f.layout, &f.fused) == 1;
     if ((!fused_body && !only_down) || (!down_body && wants_down)) {
-        char text[256], pick[128];
+        char text[384], pick[128];
         fbq_pick_print(fused_body || only_down ? &f.down : &f.fused, pick, sizeof pick);
         std::snprintf(text, sizeof text,
-                      "pick %s for group %d, zero kind %d, capability %d, resident %d is not "
-                      "compiled for the CPU: add it to tests/simt/kernels.cc",
-                      pick, problem->format.group, (int)problem->format.zero, f.gpu.capability,
-                      f.resident);
+                      "pick %s for %d bits, group %d, types %d %d %d, zero kind %d, capability %d, "
+                      "resident %d is not compiled for the CPU: add it to tests/simt/kernels.cc",
+                      pick, problem->format.bits, problem->format.group, (int)problem->x_type,
+                      (int)problem->format.scale_type, (int)problem->format.factor_type,
+                      (int)problem->format.zero, f.gpu.capability, f.resident);
         return fail(error, FBQ_ERR_UNSUPPORTED, text);
     }
 

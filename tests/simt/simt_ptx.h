@@ -364,7 +364,7 @@ FBQ_DEVICE float fma(float a, float b, float c)
     return std::fma(a, b, c);
 }
 
-// ---- fp16 <-> fp32 ----
+// ---- fp16 and bf16 <-> fp32 ----
 
 FBQ_DEVICE float f32_of_f16(u32 low16)
 {
@@ -387,6 +387,18 @@ FBQ_DEVICE u32 larger_f16x2(u32 a, u32 b)
 {
     return simt::larger_f16(a & 0xffffu, b & 0xffffu) | simt::larger_f16(a >> 16, b >> 16) << 16;
 }
+FBQ_DEVICE u32 larger_bf16x2(u32 a, u32 b)
+{
+    return simt::larger_bf16(a & 0xffffu, b & 0xffffu) | simt::larger_bf16(a >> 16, b >> 16) << 16;
+}
+FBQ_DEVICE u32 bf16_of_f32(float v)
+{
+    return simt::bf16_of_f32(v);
+}
+FBQ_DEVICE u32 bf16x2_of_f32(float low, float high)
+{
+    return simt::bf16_of_f32(low) | simt::bf16_of_f32(high) << 16;
+}
 FBQ_DEVICE u32 f16_of_f32(float v)
 {
     return simt::f16_of_f32(v);
@@ -403,6 +415,12 @@ FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u
 {
     u32 a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
     simt::mma_f16(c, a, b, at);
+}
+FBQ_DEVICE void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1,
+                         simt::site at = SIMT_HERE)
+{
+    u32 a[4] = {a0, a1, a2, a3}, b[2] = {b0, b1};
+    simt::mma_bf16(c, a, b, at);
 }
 FBQ_DEVICE void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1,
                        simt::site at = SIMT_HERE)

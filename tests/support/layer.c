@@ -153,7 +153,8 @@ const char *input_name(input_kind kind)
     return (unsigned)kind < INPUT_KINDS ? names[kind] : "?";
 }
 
-void input_fill(uint16_t *x, int64_t m, int64_t k, int64_t stride, input_kind kind, uint64_t seed)
+void input_fill(fbq_type type, uint16_t *x, int64_t m, int64_t k, int64_t stride, input_kind kind,
+                uint64_t seed)
 {
     uint64_t state = seed;
     for (int64_t row = 0; row < m; row++) {
@@ -185,17 +186,25 @@ void input_fill(uint16_t *x, int64_t m, int64_t k, int64_t stride, input_kind ki
             default:
                 break;
             }
-            x[row * stride + i] = fbq_f16_of_f32((float)v);
+            x[row * stride + i] = fbq_word_of_f32(type, (float)v);
         }
         for (int64_t i = k; i < stride && row + 1 < m; i++)
-            x[row * stride + i] = 0x7e00;
+            x[row * stride + i] = 0x7fff;
     }
 }
 
-static double number_at(fbq_type type, const void *numbers, int64_t at)
+double number_at(fbq_type type, const void *numbers, int64_t at)
 {
     return type == FBQ_F32 ? (double)((const float *)numbers)[at]
-                           : (double)fbq_f32_of_f16(((const uint16_t *)numbers)[at]);
+                           : (double)fbq_f32_of_word(type, ((const uint16_t *)numbers)[at]);
+}
+
+void number_put(fbq_type type, void *numbers, int64_t at, double value)
+{
+    if (type == FBQ_F32)
+        ((float *)numbers)[at] = (float)value;
+    else
+        ((uint16_t *)numbers)[at] = fbq_word_of_f32(type, (float)value);
 }
 
 verdict layer_judge(const layer *l, int64_t first, int64_t rows, int64_t m, const uint16_t *x,
@@ -203,26 +212,29 @@ verdict layer_judge(const layer *l, int64_t first, int64_t rows, int64_t m, cons
                     int64_t residual_stride, const void *y, int64_t y_stride)
 {
     int64_t k = l->layout.shape.k;
-    fbq_type type = l->problem.y_type;
+    fbq_type type = l->problem.y_type, x_type = l->problem.x_type;
     double *xd = (double *)take(sizeof *xd * (size_t)(m * k));
     double *ref = (double *)take(sizeof *ref * (size_t)(m * rows));
     double *sum = (double *)take(sizeof *sum * (size_t)(m * rows));
     /* fp32 results still carry the rounding of fp32 sums, of which 2^-20 is a generous unit */
-    double unit = type == FBQ_F32 ? ldexp(1, -20) : ldexp(1, -11), error2 = 0, norm2 = 0;
+    double unit = ldexp(1, type == FBQ_F32    ? -20
+                           : type == FBQ_BF16 ? -8
+                                              : -11),
+           error2 = 0, norm2 = 0;
     fbq_error error;
     verdict v = {0, 0, 0};
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < k; j++)
-            xd[i * k + j] = fbq_f32_of_f16(x[i * x_stride + j]);
+            xd[i * k + j] = fbq_f32_of_word(x_type, x[i * x_stride + j]);
     must(fbq_reference(&l->parts, first, rows, m, xd, ref, sum, &error), &error);
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < rows; j++) {
             double got = number_at(type, y, i * y_stride + first + j), want = ref[i * rows + j];
             /* the smallest step of the output type counts too: results may be subnormal */
-            double scale = sum[i * rows + j] + (type == FBQ_F32 ? 1e-30 : ldexp(1, -14));
+            double scale = sum[i * rows + j] + (type == FBQ_F16 ? ldexp(1, -14) : 1e-30);
             if (bias)
-                want += fbq_f32_of_f16(bias[first + j]),
-                    scale += fabs(fbq_f32_of_f16(bias[first + j]));
+                want += fbq_f32_of_word(x_type, bias[first + j]),
+                    scale += fabs(fbq_f32_of_word(x_type, bias[first + j]));
             if (residual) {
                 double add = number_at(type, residual, i * residual_stride + first + j);
                 want += add, scale += fabs(add);

@@ -42,19 +42,24 @@ typedef enum input_kind {
 
 const char *input_name(input_kind kind);
 
-/* m x k fp16 words with the given row stride; words between rows become NaN. */
-void input_fill(uint16_t *x, int64_t m, int64_t k, int64_t stride, input_kind kind, uint64_t seed);
+/* A number of any type. */
+double number_at(fbq_type type, const void *numbers, int64_t at);
+void number_put(fbq_type type, void *numbers, int64_t at, double value);
 
-/* What a result is worth against the reference. */
+/* m x k words of `type`, FBQ_F16 or FBQ_BF16, with the given row stride; words between rows become
+ * NaN. */
+void input_fill(fbq_type type, uint16_t *x, int64_t m, int64_t k, int64_t stride, input_kind kind,
+                uint64_t seed);
+
+/* What a result is worth against the reference. u is 2^-11 for fp16 results, 2^-8 for bf16 ones. */
 typedef struct verdict {
     double norm;  /* ||y - ref|| / ||ref|| */
     double bound; /* largest |y - ref| / (u * sum |w_F| |x|): the c of |y - ref| <= c u sum */
     int bad;      /* results that are not finite */
 } verdict;
 
-/* Compare y (m x rows, row stride, fp16 words or floats) with the layer's rows first .. first +
- * rows
- * - 1. bias (fp16 words) and residual may be NULL. */
+/* Compare y (m x rows, row stride, numbers of the problem's y_type) with the layer's rows first ..
+ * first + rows - 1. bias (words of x's type) and residual may be NULL. */
 verdict layer_judge(const layer *l, int64_t first, int64_t rows, int64_t m, const uint16_t *x,
                     int64_t x_stride, const uint16_t *bias, const void *residual,
                     int64_t residual_stride, const void *y, int64_t y_stride);

@@ -33,7 +33,7 @@ typedef struct fbq_fused_args {
     void *state;          // where fused makes t itself, or blocks share a tile: its head, their
                           // counters, t's partial sums (exchange.cuh)
     float *sums;          // where blocks share a tile: their partial sums of y (splits.cuh)
-    const void *bias;     // n words or NULL
+    const void *bias;     // n words of x's type or NULL
     const void *residual; // m x n numbers of y's type or NULL
     void *y;              // m x n numbers
     long long x_stride;   // words
@@ -50,7 +50,7 @@ typedef struct fbq_fused_args {
     int chunks;    // of 64 k
     int parts;     // steps of a tile
     int x_vectors; // x rows begin on 16 bytes
-    int y_f32;     // y and residual are fp32, not fp16
+    int y_type;    // of y and residual, as types.h numbers it
     int rank_tiles;
     int slices;         // partial sums of t
     int slice_chunks;   // chunks of K in each; the last may have fewer. Where fused makes t itself

@@ -4,9 +4,9 @@
 // of a block do nothing but the sub-branch. They have blocks of B on their way when t comes, and
 // leave t . B^T of a round of tiles in shared memory, where whoever writes y finds it.
 //
-// t comes as fp32 partial sums, one a slice of K. It is added in slice order and split into two
-// fp16 numbers under a power of two, high + low, so that neither range nor precision is lost
-// (docs/numerics.md). 16 ranks make one step.
+// t comes as fp32 partial sums, one a slice of K. It is added in slice order and taken apart into
+// two fp16 numbers under a power of two, or three bf16 ones, as B's are, so that neither range nor
+// precision is lost (docs/numerics.md). 16 ranks make one step.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef FBQ_DEVICE_BRANCH_CUH
@@ -19,10 +19,10 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// Shared memory of one step: t, 16 bytes a lane {b0 high, b1 high, b0 low, b1 low}, or for one row
-// of x 8 bytes a lane, high in even columns and low in odd ones; the power of two of each column.
-constexpr int branch_step_bytes = 512 + 8 * 4;
-
+// Shared memory of one step (C::step_bytes): operands of t, for each part {b0, b1}, two parts in 16
+// bytes a lane and a third in 8 bytes behind all of those. One row of x has 8 bytes a lane: the
+// parts stand in columns, as two repeated or three and a zero. Then the power of two of each
+// column.
 FBQ_DEVICE float larger_magnitude(float a, float b)
 {
     // as integers, so that NaN counts as the largest
@@ -168,21 +168,27 @@ FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
     exponent = exponent < 15 ? 15 : exponent > 254 ? 254 : exponent;
     const float down = float_of((268 - exponent) << 23), up = float_of((exponent - 14) << 23);
     const float x = mul(v.x, down), y = mul(v.y, down), z = mul(v.z, down), w = mul(v.w, down);
-    u32x4 b;
-    float low, high;
-    b.x = f16x2_of_f32(x, y);
-    b.y = f16x2_of_f32(z, w);
-    f32x2_of_f16x2(b.x, low, high);
-    b.z = f16x2_of_f32(sub(x, low), sub(y, high));
-    f32x2_of_f16x2(b.y, low, high);
-    b.w = f16x2_of_f32(sub(z, low), sub(w, high));
+    u32 b[4][2] = {}; // of each part; one that there is not is zero
+    float left[4] = {x, y, z, w};
+    FBQ_UNROLL
+    for (int part = 0; part < C::t_parts; part++) {
+        b[part][0] = pair_off<C::factor>(left[0], left[1]);
+        b[part][1] = pair_off<C::factor>(left[2], left[3]);
+    }
     const int g = lane >> 2;
-    if (C::columns == 1)
-        sts_u32x2(at + (u32)lane * 8, g & 1 ? b.z : b.x, g & 1 ? b.w : b.y);
-    else
-        sts_u32x4(at + (u32)lane * 16, b);
+    if (C::columns == 1) {
+        const int part = C::t_parts == 2 ? g & 1 : g & 3;
+        const bool odd = part & 1, upper = part & 2;
+        const u32 low0 = odd ? b[1][0] : b[0][0], low1 = odd ? b[1][1] : b[0][1];
+        sts_u32x2(at + (u32)lane * 8, upper ? (odd ? 0 : b[2][0]) : low0,
+                  upper ? (odd ? 0 : b[2][1]) : low1);
+    } else {
+        sts_u32x4(at + (u32)lane * 16, u32x4{b[0][0], b[0][1], b[1][0], b[1][1]});
+        if (C::t_parts == 3)
+            sts_u32x2(at + 512 + (u32)lane * 8, b[2][0], b[2][1]);
+    }
     if ((lane & 3) == 0)
-        sts_f32(at + 512 + (u32)g * 4, up);
+        sts_f32(at + C::step_numbers + (u32)g * 4, up);
 }
 
 // Stage this warp's steps of t: w, w + branch_warps, ...
@@ -201,7 +207,7 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, u64 head, int wa
             const int step = first + j * branch_warps;
             add_lanes<C>(v[j]);
             if (step < args.rank_tiles)
-                put_t<C>(area + (u32)(step * branch_step_bytes), v[j], lane);
+                put_t<C>(area + (u32)(step * C::step_bytes), v[j], lane);
         }
     }
 }
@@ -215,11 +221,13 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
     FBQ_UNROLL
     for (int first = 0; first < piece_most; first += batch) {
         u32x4 v[batch], w[batch];
+        u32x2 third[batch];
         float even[batch], odd[batch];
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
-            const saddr at = t + (u32)((first + i) * branch_step_bytes);
+            const saddr at = t + (u32)((first + i) * C::step_bytes);
             v[i] = w[i] = u32x4{0, 0, 0, 0};
+            third[i] = u32x2{0, 0};
             even[i] = odd[i] = 0;
             if (first + i >= steps)
                 continue;
@@ -228,27 +236,41 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
                 const u32x2 pair = lds_u32x2(at + (u32)lane * 8);
                 v[i].x = pair.x;
                 v[i].y = pair.y;
-                even[i] = lds_f32(at + 512);
+                even[i] = lds_f32(at + C::step_numbers);
             } else {
                 v[i] = lds_u32x4(at + (u32)lane * 16);
-                lds_f32x2(at + 512 + (u32)(lane & 3) * 8, even[i], odd[i]);
+                if (C::t_parts == 3)
+                    third[i] = lds_u32x2(at + 512 + (u32)lane * 8);
+                lds_f32x2(at + C::step_numbers + (u32)(lane & 3) * 8, even[i], odd[i]);
             }
         }
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             float c[4] = {0, 0, 0, 0};
-            mma_f16(c, w[i].x, w[i].y, w[i].z, w[i].w, v[i].x, v[i].y);
+            mma<C::factor>(c, w[i], v[i].x, v[i].y);
             if (C::columns == 1) {
                 y[0] = fma(even[i], add(c[0], c[1]), y[0]);
                 y[2] = fma(even[i], add(c[2], c[3]), y[2]);
             } else {
-                mma_f16(c, w[i].x, w[i].y, w[i].z, w[i].w, v[i].z, v[i].w);
+                mma<C::factor>(c, w[i], v[i].z, v[i].w);
+                if (C::t_parts == 3)
+                    mma<C::factor>(c, w[i], third[i].x, third[i].y);
                 y[0] = fma(even[i], c[0], y[0]);
                 y[2] = fma(even[i], c[2], y[2]);
                 y[1] = fma(odd[i], c[1], y[1]);
                 y[3] = fma(odd[i], c[3], y[3]);
             }
         }
+    }
+}
+
+// The lanes' sums of a tile -> rows g and g + 8. With one column a third part is in other lanes.
+template <class C>
+FBQ_DEVICE void up_finish(float (&y)[4])
+{
+    if (C::columns == 1 && C::t_parts == 3) {
+        y[0] = add(y[0], shuffle_xor_f32(y[0], 1));
+        y[2] = add(y[2], shuffle_xor_f32(y[2], 1));
     }
 }
 
@@ -337,11 +359,12 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
                  step += 1 << args.piece_shift << args.up_shift) {
                 if (used)
                     piece_next<C>(args, ring, next, ahead, warp, lane);
-                const saddr t = area_t + (u32)(step * branch_step_bytes);
+                const saddr t = area_t + (u32)(step * C::step_bytes);
                 add_piece<C>(y, t, piece_wait<C>(ring, next),
                              min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
                 used = true;
             }
+            up_finish<C>(y);
             reduce_put<C::columns>(up + (u32)(item * reduce_bytes(C::columns)), lane, y);
         }
         barrier_arrive(handover.ready);

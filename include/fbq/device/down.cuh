@@ -15,12 +15,13 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// What a down kernel is compiled for: rows of x served (1, or up to 8) and the pick.
-template <int Columns, int Warps, int Chunks>
+// What a down kernel is compiled for: the types of x and of A, rows of x served (1, or up to 8) and
+// the pick.
+template <int X, int Factor, int Columns, int Warps, int Chunks>
 struct Down {
     static_assert(Columns == 1 || Columns == 8, "");
     static_assert(Chunks == 1 || Chunks == 2 || Chunks == 4, "");
-    static constexpr int columns = Columns, warps = Warps, chunks = Chunks;
+    static constexpr int x = X, factor = Factor, columns = Columns, warps = Warps, chunks = Chunks;
 };
 
 // A lane's part of 64 k of x, for the column that is its own; zeros beyond K.
@@ -38,14 +39,13 @@ FBQ_DEVICE ChunkX chunk_x(const void *x, i64 row, int chunk, int k_total, int ve
 }
 
 // c += a chunk of A, a lane's four vectors of it, times the same chunk of x.
+template <class C>
 FBQ_DEVICE void chunk_multiply(float (&c)[4], const u32x4 (&a)[4], const ChunkX &x)
 {
     FBQ_UNROLL
     for (int h = 0; h < 2; h++) {
-        u32x4 v = a[2 * h];
-        mma_f16(c, v.x, v.y, v.z, v.w, x.x[h].x, x.x[h].y);
-        v = a[2 * h + 1];
-        mma_f16(c, v.x, v.y, v.z, v.w, x.x[h].z, x.x[h].w);
+        mma_mixed<C::factor, C::x>(c, a[2 * h], x.x[h].x, x.x[h].y);
+        mma_mixed<C::factor, C::x>(c, a[2 * h + 1], x.x[h].z, x.x[h].w);
     }
 }
 
@@ -91,7 +91,7 @@ FBQ_DEVICE void down(const fbq_down_args &args)
         }
         FBQ_UNROLL
         for (int i = 0; i < C::chunks; i++)
-            chunk_multiply(c, a[i], x[i]);
+            chunk_multiply<C>(c, a[i], x[i]);
     }
 
     const saddr area = smem();

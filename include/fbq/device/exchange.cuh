@@ -143,7 +143,7 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
                 FBQ_UNROLL
                 for (int j = 0; j < 4; j++)
                     a[j] = lds_u32x4(from + (u32)(j * 512));
-                chunk_multiply(c[i], a, x[i]);
+                chunk_multiply<C>(c[i], a, x[i]);
                 piece_advance<C>(at);
                 held++;
             }
@@ -176,7 +176,7 @@ FBQ_DEVICE void help(const fbq_fused_args &args, const DownShare &s, u64 head, i
                 const u32x4 x =
                     x_words(args.x, row, chunk * chunk_codes + i / 2 * 32 + (lane & 3) * 8, args.k,
                             args.x_vectors);
-                mma_f16(c[0], a.x, a.y, a.z, a.w, i % 2 ? x.z : x.x, i % 2 ? x.w : x.y);
+                mma_mixed<C::factor, C::x>(c[0], a, i % 2 ? x.z : x.x, i % 2 ? x.w : x.y);
             }
             // the next chain comes to the front
             FBQ_UNROLL

@@ -12,21 +12,30 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
+// A number of y's type.
+FBQ_DEVICE float number_at(const fbq_fused_args &args, const void *numbers, i64 at)
+{
+    if (args.y_type == type_f32)
+        return ldg_f32((const float *)numbers + at);
+    const u32 word = ldg_u16((const u16 *)numbers + at);
+    return args.y_type == type_bf16 ? f32_of<type_bf16>(word) : f32_of<type_f16>(word);
+}
+
 // Bias, residual, rounding, store: result (n, m) of y.
+template <class C>
 FBQ_DEVICE void write_y(const fbq_fused_args &args, int n, int m, float v)
 {
     const i64 at = (i64)m * args.y_stride + n;
     if (args.bias)
-        v = add(v, f32_of_f16(ldg_u16((const u16 *)args.bias + n)));
+        v = add(v, f32_of<C::x>(ldg_u16((const u16 *)args.bias + n)));
     if (args.residual) {
         const i64 from = (i64)m * args.residual_stride + n;
-        v = add(v, args.y_f32 ? ldg_f32((const float *)args.residual + from)
-                              : f32_of_f16(ldg_u16((const u16 *)args.residual + from)));
+        v = add(v, number_at(args, args.residual, from));
     }
-    if (args.y_f32)
+    if (args.y_type == type_f32)
         stg_f32((float *)args.y + at, v);
     else
-        stg_u16((u16 *)args.y + at, f16_of_f32(v));
+        stg_u16((u16 *)args.y + at, args.y_type == type_bf16 ? bf16_of_f32(v) : f16_of_f32(v));
 }
 
 // Where a block is in its walk over groups of tiles.
@@ -123,7 +132,7 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float
                 continue;
         }
         if (mine)
-            write_y(args, n, m, v);
+            write_y<C>(args, n, m, v);
     }
     if (ups && !at.end)
         barrier_arrive(handover_of<C>(args, area).read);

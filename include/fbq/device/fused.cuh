@@ -215,7 +215,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
         if (C::columns == 1) {
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++)
-                limbs_finish(y[i]);
+                limbs_finish<C>(y[i]);
         }
         if (C::rounds)
             at.last = at.end || at.tile + 1 == args.round_tiles;

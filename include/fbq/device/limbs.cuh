@@ -3,8 +3,8 @@
 // A row of x uses one of the tensor core's eight columns. Here it uses three: 256 neighbouring
 // numbers of x become integers of 22 bits under a common power of two, and each integer three
 // signed bytes, its limbs; limb i stands in column i. Packed codes are unsigned bytes almost as
-// they are, so a unit of 128 codes costs 16 instructions of unpacking, the sums are exact, and no
-// bias needs to be taken out (docs/numerics.md).
+// they are, so a unit of 128 4-bit codes costs 16 instructions of unpacking, the sums are exact,
+// and no bias needs to be taken out (docs/numerics.md).
 //
 // Shared memory of a unit made ready: for each flush {-sum x, power of two} as lanes t = 0 and t =
 // 1 want them, then for each chunk three limbs of 64 bytes, four vectors of 16 each.
@@ -59,24 +59,28 @@ struct LimbBlock {
     float power;
 };
 
+template <int X>
 FBQ_DEVICE LimbBlock limb_block_of(const u32x4 &v)
 {
+    constexpr int mantissa = Number<X>::mantissa, bias = Number<X>::exponent_bias;
+    constexpr u32 least = X == type_f16 ? 1 : 40; // the smallest exponent field that is told apart
+
     constexpr float offset = 12582912.0f + 32896.0f; // 1.5 * 2^23 + 0x8080
-    const u32 most2 = larger_f16x2(larger_f16x2(v.x & 0x7fff7fffu, v.y & 0x7fff7fffu),
-                                   larger_f16x2(v.z & 0x7fff7fffu, v.w & 0x7fff7fffu));
+    const u32 most2 = larger<X>(larger<X>(v.x & 0x7fff7fffu, v.y & 0x7fff7fffu),
+                                larger<X>(v.z & 0x7fff7fffu, v.w & 0x7fff7fffu));
     const u32 low = most2 & 0xffffu, high = most2 >> 16;
     const u32 most = warp_max_u32(low > high ? low : high);
-    // numbers below 2^(e - 14) become integers below 2^21; an infinity or NaN makes all NaN
-    const u32 exponent = most < 1024 ? 1 : most >> 10;
-    const float up = float_of((162 - exponent) << 23);
+    // numbers below 2^(e - bias + 1) become integers below 2^21; an infinity or NaN makes all NaN
+    const u32 exponent = most < least << mantissa ? least : most >> mantissa;
+    const float up = float_of((147 + bias - exponent) << 23);
     const u32 word[4] = {v.x, v.y, v.z, v.w};
     LimbBlock block;
-    block.power = float_of(exponent == 31 ? 0x7fc00000u : (exponent + 92) << 23);
+    block.power = float_of(exponent == 2 * bias + 1 ? 0x7fc00000u : (exponent + 107 - bias) << 23);
     FBQ_UNROLL
     for (int i = 0; i < 2; i++) {
         float x0, x1, x2, x3;
-        f32x2_of_f16x2(word[2 * i], x0, x1);
-        f32x2_of_f16x2(word[2 * i + 1], x2, x3);
+        f32x2_of<X>(word[2 * i], x0, x1);
+        f32x2_of<X>(word[2 * i + 1], x2, x3);
         limbs_of(bits_of(fma(x0, up, offset)), bits_of(fma(x1, up, offset)),
                  bits_of(fma(x2, up, offset)), bits_of(fma(x3, up, offset)), block.limb[i]);
     }
@@ -137,7 +141,7 @@ FBQ_DEVICE void limbs_prepare(saddr ready, const Row<C> &row, int count, int lan
     LimbBlock block[C::row_blocks];
     FBQ_UNROLL
     for (int i = 0; i < C::row_blocks; i++)
-        block[i] = limb_block_of(row.words[i]);
+        block[i] = limb_block_of<C::x>(row.words[i]);
     FBQ_UNROLL
     for (int i = 0; i < C::row_blocks; i++) {
         const bool there = 2 * i + unit < count;
@@ -166,25 +170,27 @@ FBQ_DEVICE void row_prepare(const fbq_fused_args &args, saddr ready, Row<C> &row
     }
 }
 
-// y += a flush of codes: scale * power * (sum - z sum x), where row g + 8 counts 16 times.
+// y += a flush of codes: scale * power * (sum - z sum x), where row g + 8 counts 2^bits times.
 template <class C>
 FBQ_DEVICE void limbs_flush(float (&y)[4], const int (&c)[4], saddr correction, u32 scale,
                             float z_upper, float z_lower, int weight)
 {
     float minus_sum, power, s_upper, s_lower;
     lds_f32x2(correction, minus_sum, power);
-    f32x2_of_f16x2(scale, s_upper, s_lower);
+    f32x2_of<C::scale>(scale, s_upper, s_lower);
     const float upper = fma(z_upper, minus_sum, f32_of_s32(c[0] + c[1] * weight));
-    const float lower = fma(z_lower, mul(minus_sum, 16.0f), f32_of_s32(c[2] + c[3] * weight));
+    const float lower =
+        fma(z_lower, mul(minus_sum, (float)(1 << C::bits)), f32_of_s32(c[2] + c[3] * weight));
     y[0] = fma(mul(s_upper, power), upper, y[0]);
     y[2] = fma(mul(s_lower, power), lower, y[2]);
 }
 
 // The lanes' sums of a tile -> rows g and g + 8, in the lanes with t = 0.
+template <class C>
 FBQ_DEVICE void limbs_finish(float (&y)[4])
 {
     y[0] = add(y[0], shuffle_xor_f32(y[0], 1));
-    y[2] = mul(add(y[2], shuffle_xor_f32(y[2], 1)), 0.0625f);
+    y[2] = mul(add(y[2], shuffle_xor_f32(y[2], 1)), 1.0f / (1 << C::bits));
 }
 
 } // namespace FBQ_NAMESPACE

@@ -16,7 +16,7 @@ inline namespace FBQ_NAMESPACE
 template <class C>
 FBQ_DEVICE void zeros_of(u32 packed, float &upper, float &lower)
 {
-    upper = lower = 8.0f;
+    upper = lower = (float)(1 << (C::bits - 1));
     if (C::zero == zero_code) {
         upper = f32_of_u32(packed & 15u);
         lower = f32_of_u32(packed >> 4);
@@ -44,7 +44,7 @@ FBQ_DEVICE void scale_of(saddr scales, saddr zeros, int slot, u32 &scale, u32 &z
 // A lane's part of a unit, as it stands in a stage.
 template <class C>
 struct Unit {
-    u32x4 codes[2]; // of each chunk
+    u32 codes[2 * C::bits];
     u32 scale[C::flushes], zero[C::flushes];
 };
 
@@ -61,23 +61,48 @@ FBQ_DEVICE StepAt step_at(const fbq_fused_args &args, const Part &p, saddr stage
     StepAt at;
     at.group = group_of<C>(p.first);
     at.chunks = chunks_of<C>(args, p);
-    at.codes = stage + (u32)lane * 16;
+    at.codes = stage + (u32)(lane * (C::bits == 3 ? 8 : 16));
     at.scales = stage + (u32)(C::stage_scales + row * (C::group_bytes / 8));
     at.zeros = stage + (u32)(C::stage_zeros + (at.group & 1) * 8 + row);
     return at;
 }
 
-// Unit u of a step. Where K ends in the middle of a unit its second chunk is the first again, and
-// its groups beyond K are the last there is: they meet an x of zeros.
+template <int Count>
+FBQ_DEVICE void put_words(u32 (&words)[Count], int first, const u32x4 &v)
+{
+    words[first] = v.x;
+    words[first + 1] = v.y;
+    words[first + 2] = v.z;
+    words[first + 3] = v.w;
+}
+
+// A lane's words of unit u, whose codes begin at `codes`. Where 4-bit codes end in the middle of
+// the unit its second chunk is the first again: it meets an x of zeros.
+template <class C>
+FBQ_DEVICE void codes_load(u32 (&words)[2 * C::bits], saddr codes, bool whole)
+{
+    if (C::bits == 3) {
+        FBQ_UNROLL
+        for (int i = 0; i < C::bits; i++) {
+            const u32x2 v = lds_u32x2(codes + (u32)(i * 256));
+            words[2 * i] = v.x;
+            words[2 * i + 1] = v.y;
+        }
+    } else {
+        put_words(words, 0, lds_u32x4(codes));
+        if (C::bits == 4)
+            put_words(words, 4 % (2 * C::bits), lds_u32x4(codes + (whole ? 512u : 0u)));
+    }
+}
+
+// Unit u of a step. Groups beyond K are the last there is: they meet an x of zeros, too.
 template <class C>
 FBQ_DEVICE Unit<C> unit_load(const StepAt &at, const Part &p, int u)
 {
-    const saddr codes = at.codes + (u32)(u * 2 * chunk_bytes);
     const int slot = group_of<C>(p.first + u) - at.group;
     Unit<C> unit;
-    unit.codes[0] = lds_u32x4(codes);
-    unit.codes[1] =
-        lds_u32x4(codes + (C::whole_units || 2 * u + 1 < at.chunks ? (u32)chunk_bytes : 0u));
+    codes_load<C>(unit.codes, at.codes + (u32)(u * C::code_bytes),
+                  C::whole_units || 2 * u + 1 < at.chunks);
     FBQ_UNROLL
     for (int f = 0; f < C::flushes; f++)
         scale_of<C>(at.scales, at.zeros,
@@ -107,10 +132,12 @@ FBQ_DEVICE void multiply_units(float (&y)[4], const Unit<C> (&unit)[Units], sadd
         for (int h = f * steps; h < (f + 1) * steps; h++) {
             FBQ_UNROLL
             for (int u = 0; u < Units; u++) {
-                const u32x4 v = unit[u].codes[h / 2], b = limbs[u][h / 2];
-                const u32 first = h % 2 ? v.z : v.x, second = h % 2 ? v.w : v.y;
-                mma_s8(c[u], bytes4_upper(first), bytes4_lower(first), bytes4_upper(second),
-                       bytes4_lower(second), h % 2 ? b.z : b.x, h % 2 ? b.w : b.y);
+                const u32x4 b = limbs[u][h / 2];
+                const u32 first = step_bytes<C::bits>(unit[u].codes, 2 * h),
+                          second = step_bytes<C::bits>(unit[u].codes, 2 * h + 1);
+                mma_s8(c[u], bytes_upper<C::bits>(first), bytes_lower<C::bits>(first),
+                       bytes_upper<C::bits>(second), bytes_lower<C::bits>(second),
+                       h % 2 ? b.z : b.x, h % 2 ? b.w : b.y);
             }
         }
         FBQ_UNROLL
@@ -136,13 +163,11 @@ FBQ_DEVICE void multiply_unit(float (&y)[4], const Unit<C> &unit, saddr ready, s
         words_start(c, ready + (u32)(f * 64), upper, lower, lane);
         FBQ_UNROLL
         for (int h = f * steps; h < (f + 1) * steps; h++) {
-            const u32x4 v = unit.codes[h / 2], b = lds_u32x4(x + (u32)(h * 64));
-            Operand4 a = unpack4(h % 2 ? v.z : v.x);
-            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.x, b.y);
-            a = unpack4(h % 2 ? v.w : v.y);
-            mma_f16(c, a.a0, a.a1, a.a2, a.a3, b.z, b.w);
+            const u32x4 b = lds_u32x4(x + (u32)(h * 64));
+            mma<C::x>(c, operand_of<C::x, C::bits>(unit.codes, 2 * h), b.x, b.y);
+            mma<C::x>(c, operand_of<C::x, C::bits>(unit.codes, 2 * h + 1), b.z, b.w);
         }
-        words_flush(y, c, unit.scale[f]);
+        words_flush<C>(y, c, unit.scale[f]);
     }
 }
 

@@ -205,8 +205,9 @@ FBQ_DEVICE Run run_of(const fbq_fused_args &args, const Part &p)
                       : C::whole_units        ? p.count * C::flushes
                                               : ceil_div(chunks * C::flushes, 2);
     Run r;
-    r.codes = p.first * (2 * chunk_bytes);
-    r.codes_bytes = chunks * chunk_bytes;
+    r.codes = p.first * C::code_bytes;
+    // a row of 4-bit codes may end in the middle of a unit
+    r.codes_bytes = C::bits == 4 ? chunks * (C::code_bytes / 2) : p.count * C::code_bytes;
     r.scales = args.codes_bytes + (group + (FBQ_PLANT == 1)) * C::group_bytes;
     r.scales_bytes = count * C::group_bytes;
     r.zeros = r.zeros_bytes = 0;

@@ -24,9 +24,8 @@ constexpr int zero_code = 1;
 constexpr int zero_f16 = 2;
 
 constexpr int unit_codes = 128;
-constexpr int chunk_bytes = chunk_codes * tile_rows / 2; // of 4-bit codes
-constexpr int block_bytes = tile_rows * 16 * 2;          // of B, 16 ranks
-constexpr int branch_warps = 4;                          // of a block; beside those of the pick
+constexpr int block_bytes = tile_rows * 16 * 2; // of B, 16 ranks
+constexpr int branch_warps = 4;                 // of a block; beside those of the pick
 
 // Barriers at which some warps of a block meet: those of the codes, those of the sub-branch; and
 // the latter wait for what the former make first.
@@ -45,16 +44,30 @@ FBQ_DEVICE constexpr bool parts_are_whole(int chunks, int warps, int part_units)
            ceil_div(chunks / (2 * part_units), warps) * part_units == ceil_div(chunks / 2, warps);
 }
 
+// How the weights and factors are stored.
+//   Bits     2, 3 or 4                     Scale    type of the scales, as types.h numbers them
+//   Group    group size, 0: whole row      Factor   of A and B
+//   Zero     zero kind
+template <int Bits, int Group, int Zero, int Scale, int Factor>
+struct Format {
+    static_assert(Bits >= 2 && Bits <= 4, "");
+    static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
+    static_assert(Zero >= zero_none && Zero <= zero_f16, "");
+    static_assert(Scale == type_f16 || Scale == type_bf16, "");
+    static_assert(Factor == type_f16 || Factor == type_bf16, "");
+    static constexpr int bits = Bits, group = Group, zero = Zero, scale = Scale, factor = Factor;
+};
+
 // What a fused kernel is compiled for.
-//   Group    group size, 0: whole row      Columns  rows of x served: 1, or up to 8
-//   Zero     zero kind                     Branch   the sub-branch, as below
+//   Stored   a Format                      Columns  rows of x served: 1, or up to 8
+//   X        type of x and the bias        Branch   the sub-branch, as above
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
 //   Resident all of x stays in shared memory; else its parts come and go
 //   Warps, PartUnits, Stages, Tiles, Splits: the pick
-template <int Group, int Zero, int Columns, int Branch, int Chunks, bool Resident, int Warps,
+template <class Stored, int X, int Columns, int Branch, int Chunks, bool Resident, int Warps,
           int PartUnits, int Stages, int Tiles, int Splits = 1>
 struct Fused {
-    static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
+    static_assert(X == type_f16 || X == type_bf16, "");
     static_assert(Columns == 1 || Columns == 8, "");
     static_assert(Branch >= branch_none && Branch <= branch_whole, "");
     static_assert(Warps >= 1 && Warps <= 16, "");
@@ -63,9 +76,10 @@ struct Fused {
     static_assert(Tiles >= 1 && Tiles <= 8, "");
     static_assert(Splits >= 1 && Splits <= 8, "");
 
-    static constexpr int group = Group, zero = Zero, columns = Columns, chunks = Chunks,
-                         warps = Warps, part_units = PartUnits, stages = Stages, tiles = Tiles,
-                         splits = Splits;
+    static constexpr int bits = Stored::bits, group = Stored::group, zero = Stored::zero,
+                         scale = Stored::scale, factor = Stored::factor, x = X;
+    static constexpr int columns = Columns, chunks = Chunks, warps = Warps, part_units = PartUnits,
+                         stages = Stages, tiles = Tiles, splits = Splits;
     static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole;
 
     // Units that a warp has at most, where K is known; else of a part. One row of x also stays
@@ -80,7 +94,7 @@ struct Fused {
     static constexpr bool rounds = branch && Tiles == 1;
 
     // Codes summed before the scale is applied.
-    static constexpr int flush = Group == 0 || Group > unit_codes ? unit_codes : Group;
+    static constexpr int flush = group == 0 || group > unit_codes ? unit_codes : group;
     static constexpr int flushes = unit_codes / flush; // of a unit
 
     // The first step waits in registers for its x while one step more is on its way. Only where
@@ -106,14 +120,15 @@ struct Fused {
 
     // A stage of the ring: codes, scales (with fp16 zero points), integer zero points; whole lines,
     // since bulk copies are fastest between those. host/geometry.h repeats these sizes.
-    static constexpr int group_bytes = Zero == zero_f16 ? 64 : 32;
-    static constexpr int groups = Group == 0           ? 1
-                                  : Group > unit_codes ? PartUnits / 2 + 1
-                                                       : PartUnits *unit_codes / Group;
-    static constexpr int stage_scales = PartUnits * 2 * chunk_bytes;
+    static constexpr int code_bytes = unit_codes * tile_rows * bits / 8; // of a unit
+    static constexpr int group_bytes = zero == zero_f16 ? 64 : 32;
+    static constexpr int groups = group == 0           ? 1
+                                  : group > unit_codes ? PartUnits / 2 + 1
+                                                       : PartUnits *unit_codes / group;
+    static constexpr int stage_scales = PartUnits * code_bytes;
     static constexpr int stage_zeros = stage_scales + groups * group_bytes;
     static constexpr int stage_bytes =
-        (stage_zeros + (Zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
+        (stage_zeros + (zero == zero_code ? (groups + 2) / 2 * 16 : 0) + 127) / 128 * 128;
 
     // A slot for a part of x. One row: its units made ready (limbs.cuh). Several: what multiply
     // wants to know beside the numbers (words.cuh), then the rows of numbers (row_of).
@@ -121,6 +136,12 @@ struct Fused {
     static constexpr int ready_bytes =
         Columns == 1 ? PartUnits * unit_bytes : (PartUnits * unit_bytes + 127) / 128 * 128;
     static constexpr int row_bytes = PartUnits * 2 * unit_codes;
+
+    // Numbers that a number of t is taken apart into, and shared memory of a step of them: 16 bytes
+    // a lane of two parts, 24 of three, half of that with one row of x; the power of two of each
+    // column (branch.cuh). host/geometry.h repeats the size.
+    static constexpr int t_parts = factor == type_f16 ? 2 : 3;
+    static constexpr int step_numbers = 256 * t_parts, step_bytes = step_numbers + 8 * 4;
 
     // One row: blocks of two units that a warp asks for and makes ready together.
     static constexpr int row_units = resident ? most_units : PartUnits;

@@ -1,4 +1,4 @@
-// fbq/device/words.cuh: up to eight rows of x as the fp16 numbers they are.
+// fbq/device/words.cuh: up to eight rows of x as the numbers they are.
 //
 // A slot holds the rows of x as they came. Made ready beside it for each flush and column:
 // {-sum(bias x), -sum(x)}.
@@ -26,7 +26,7 @@ FBQ_DEVICE saddr words_lane(const fbq_fused_args &args, saddr slot, int lane)
 template <class C>
 FBQ_DEVICE void words_prepare(const fbq_fused_args &args, saddr slot, int count, int lane)
 {
-    const Operand4 bias = minus_bias4();
+    const u32x4 bias = minus_bias<C::x, C::bits>();
     saddr x = words_lane<C>(args, slot, lane);
     FBQ_NO_UNROLL
     for (int f = 0; f < count * C::flushes; f++) {
@@ -34,8 +34,8 @@ FBQ_DEVICE void words_prepare(const fbq_fused_args &args, saddr slot, int count,
         FBQ_UNROLL
         for (int h = 0; h < C::flush / 32; h++, x += 64) {
             const u32x4 v = lds_u32x4(x);
-            mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.x, v.y);
-            mma_f16(c, bias.a0, bias.a1, bias.a2, bias.a3, v.z, v.w);
+            mma<C::x>(c, bias, v.x, v.y);
+            mma<C::x>(c, bias, v.z, v.w);
         }
         // any four lanes hold all columns
         if (lane < 4)
@@ -53,10 +53,11 @@ FBQ_DEVICE void words_start(float (&c)[4], saddr correction, float z_upper, floa
     c[3] = fma(z_lower, v.w, v.z);
 }
 
+template <class C>
 FBQ_DEVICE void words_flush(float (&y)[4], const float (&c)[4], u32 scale)
 {
     float upper, lower;
-    f32x2_of_f16x2(scale, upper, lower);
+    f32x2_of<C::scale>(scale, upper, lower);
     y[0] = fma(upper, c[0], y[0]);
     y[1] = fma(upper, c[1], y[1]);
     y[2] = fma(lower, c[2], y[2]);

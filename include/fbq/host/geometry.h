@@ -139,9 +139,16 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
     int group = l->format.group;
     int64_t units = fbq__part_units(pick);
     int64_t groups = group == FBQ_GROUP_ROW ? 1 : group > 128 ? units / 2 + 1 : units * 128 / group;
-    int64_t bytes = units * 1024 + groups * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) +
+    int64_t bytes = units * 256 * l->format.bits +
+                    groups * (l->format.zero == FBQ_ZERO_F16 ? 64 : 32) +
                     (l->format.zero == FBQ_ZERO_CODE ? (groups + 2) / 2 * 16 : 0);
     return (bytes + 127) / 128 * 128;
+}
+
+/* One step of t, 16 ranks: its parts as fp16 or bf16 numbers, and powers of two. */
+static inline int64_t fbq__step_bytes(const fbq_layout *l)
+{
+    return (l->format.factor_type == FBQ_F16 ? 2 : 3) * 256 + 32;
 }
 
 #define FBQ__BRANCH_WARPS 4
@@ -266,7 +273,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     s.sums = inside ? 0 : areas * pick->warps * results;
     s.up = s.sums + (pick->tiles == 1 ? branch * (round - 1) * tile : 0);
     s.t = s.up + branch * ups * tile;
-    s.x = (s.t + l->rank_tiles * (512 + 32) + 127) / 128 * 128;
+    s.x = (s.t + l->rank_tiles * fbq__step_bytes(l) + 127) / 128 * 128;
     s.pieces = (s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident) + 127) / 128 * 128;
     s.barriers = s.pieces + stages * (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
     s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + stages * 8 + 127) /
@@ -446,7 +453,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->chunks = (int)l->chunks;
     args->parts = (int)fbq__parts(l, pick);
     args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
-    args->y_f32 = f->problem.y_type == FBQ_F32;
+    args->y_type = (int)f->problem.y_type;
     args->rank_tiles = call->down ? (int)l->rank_tiles : 0;
     args->slices = fbq__whole(l, pick) ? pick->slices : f->down.slices;
     args->slice_chunks = (int)((l->chunks + args->slices - 1) / args->slices);

@@ -121,14 +121,16 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
 {
     char name[32], bounds[48];
     const fbq_pick *pick = kernel == FBQ_KERNEL_DOWN ? &f->down : &f->fused;
+    const fbq_format *format = &f->layout.format;
     int columns = fbq__columns(f->problem.m_max);
     fbq__entry_name(kernel, name, sizeof name);
     if (kernel == FBQ_KERNEL_DOWN)
         return snprintf(text, bytes,
                         "extern \"C\" __global__ void __launch_bounds__(%d) %s(const "
                         "__grid_constant__ fbq_down_args args)\n"
-                        "{\n    fbq::down<fbq::Down<%d, %d, %d>>(args);\n}\n",
-                        pick->warps * 32, name, columns, pick->warps, pick->chunks);
+                        "{\n    fbq::down<fbq::Down<%d, %d, %d, %d, %d>>(args);\n}\n",
+                        pick->warps * 32, name, (int)f->problem.x_type, (int)format->factor_type,
+                        columns, pick->warps, pick->chunks);
     bounds[0] = 0;
     if (f->paired)
         snprintf(bounds, sizeof bounds, "__launch_bounds__(%d, %d) ",
@@ -137,8 +139,10 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
         text, bytes,
         "extern \"C\" __global__ void %s%s(const "
         "__grid_constant__ fbq_fused_args args)\n"
-        "{\n    fbq::fused<fbq::Fused<%d, %d, %d, %d, %d, %s, %d, %d, %d, %d, %d>>(args);\n}\n",
-        bounds, name, f->problem.format.group, (int)f->problem.format.zero, columns,
+        "{\n    fbq::fused<fbq::Fused<fbq::Format<%d, %d, %d, %d, %d>, %d, %d, %d, %d, %s, %d, %d, "
+        "%d, %d, %d>>(args);\n}\n",
+        bounds, name, format->bits, format->group, (int)format->zero, (int)format->scale_type,
+        (int)format->factor_type, (int)f->problem.x_type, columns,
         fbq__branch(&f->layout, &f->fused), (int)f->layout.chunks, f->resident ? "true" : "false",
         pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles, fbq__splits(pick));
 }

@@ -49,6 +49,13 @@ static int64_t fbq__ceil(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Chunks are stored in spans whose lanes read vectors of 8 or 16 bytes: 1 chunk of 4 bits, 2 of 2
+ * or 3 bits. Rows end with a whole span. */
+static int fbq__span_chunks(int bits)
+{
+    return bits == 4 ? 1 : 2;
+}
+
 static fbq_status fbq__format_check(const fbq_format *format, int has_branch, fbq_error *error)
 {
     if (format->bits < 2 || format->bits > 4)
@@ -85,7 +92,7 @@ fbq_status fbq_layout_of(const fbq_format *format, const fbq_shape *shape, fbq_l
                          fbq_error *error)
 {
     fbq_layout l;
-    int64_t total_rank = 0;
+    int64_t total_rank = 0, span;
     memset(&l, 0, sizeof l);
     FBQ__NOT_NULL(format, error);
     FBQ__NOT_NULL(shape, error);
@@ -130,7 +137,8 @@ fbq_status fbq_layout_of(const fbq_format *format, const fbq_shape *shape, fbq_l
     /* A warp takes whole chunks, so scales exist for every group that a padded chunk touches. */
     l.groups_padded =
         format->group == FBQ_GROUP_ROW ? 1 : fbq__ceil(l.chunks * FBQ_CHUNK, l.group_size);
-    l.codes_bytes = l.chunks * FBQ_CHUNK * FBQ_TILE * format->bits / 8;
+    span = fbq__span_chunks(format->bits);
+    l.codes_bytes = fbq__ceil(l.chunks, span) * span * FBQ_CHUNK * FBQ_TILE * format->bits / 8;
     l.scales_bytes = l.groups_padded * FBQ_TILE * (format->zero == FBQ_ZERO_F16 ? 4 : 2);
     l.zeros_bytes = format->zero == FBQ_ZERO_CODE ? l.groups_padded * FBQ_TILE / 2 : 0;
     l.record_bytes =
@@ -255,79 +263,53 @@ fbq_status fbq_layout_read(const void *packed, size_t bytes, fbq_part *part, fbq
 
 /* ---- Codes ---- */
 
-/* Where a code lives in its span of chunks: the word, and the bit its lowest bit takes; higher bits
- * follow upwards and wrap round the word. A spare code (3 bits only) has one bit in each of three
- * words instead. */
+/* Where a code lives in its span of chunks: the bit that each of its bits takes, lowest first. */
 typedef struct fbq__place {
-    uint16_t word[3]; /* words from the span's start; all equal unless spare */
-    uint8_t shift;
-    uint8_t spare;
-    uint8_t complemented;
+    uint16_t bit[4];
+    uint8_t complemented; /* 2^bits - 1 - q is stored */
 } fbq__place;
-
-/* Chunks are stored in spans whose lanes read whole 16-byte vectors: 1 chunk of 4 bits, 2 of 2
- * bits, 4 of 3 bits. What is left at the row's end is stored in spans of one chunk. */
-static int fbq__span_chunks(int bits)
-{
-    return bits == 4 ? 1 : bits == 2 ? 2 : 4;
-}
-
-static int64_t fbq__span_of(const fbq_layout *l, int64_t chunk, int *chunks)
-{
-    int whole = fbq__span_chunks(l->format.bits);
-    int64_t first = chunk - chunk % whole;
-    *chunks = first + whole <= l->chunks ? whole : 1;
-    return *chunks == whole ? first : chunk;
-}
 
 /* Word `index` of a lane in a span: vectors of as many words as divide the lane's share, one plane
  * of 32 lanes after another. */
-static uint16_t fbq__span_word(int bits, int chunks, int lane, int index)
+static int fbq__span_word(int bits, int lane, int index)
 {
-    int words = chunks * bits;
-    int width = words % 4 == 0 ? 4 : words % 2 == 0 ? 2 : 1;
-    return (uint16_t)((index / width * 32 + lane) * width + index % width);
+    int words = fbq__span_chunks(bits) * bits;
+    int width = words % 4 == 0 ? 4 : 2;
+    return (index / width * 32 + lane) * width + index % width;
 }
 
-static fbq__place fbq__place_of(int bits, int chunks, int chunk, int row, int k)
+/* The four codes of a step, a lane and a row are the four bytes of a word, row g's in their lowest
+ * bits and row g + 8's above them. */
+static fbq__place fbq__place_of(int bits, int chunk, int row, int k)
 {
     int h = k >> 5 & 1, t = k >> 3 & 3, i = k >> 2 & 1, high = k >> 1 & 1, odd = k & 1;
-    int below = row >> 3, lane = (row & 7) * 4 + t, j = 2 * h + i;
-    int word, field, base = chunk * bits;
+    int below = row >> 3, lane = (row & 7) * 4 + t, j = 2 * h + i, byte = 8 * (2 * odd + high);
     fbq__place p;
     memset(&p, 0, sizeof p);
     p.complemented = (uint8_t)odd;
-    if (bits == 4) {
-        /* low nibbles are row g, high nibbles row g + 8: four k of one row are four bytes */
-        word = j;
-        p.shift = (uint8_t)(16 * odd + 8 * high + 4 * below);
-    } else if (bits == 2) {
-        word = j >> 1;
-        p.shift = (uint8_t)((2 + 16 * odd + 4 * (j & 1) + 2 * high + 8 * below) & 31);
-    } else {
-        /* each half: five fields from bit 1 up; bit 0 of three words makes the sixteenth pair */
-        int step = 2 * j + high;
-        word = step < 5 ? below : 2;
-        field = step < 5 ? step : 2 * (step - 5) + below;
-        p.spare = field == 5;
-        p.shift = (uint8_t)(p.spare ? 16 * odd : 1 + 3 * field + 16 * odd);
+    for (int b = 0; b < bits; b++) {
+        int at = bits * below + b; /* of the step's bits in a byte */
+        int word = j, shift = at;
+        if (bits == 2) { /* two steps a word */
+            word = j >> 1;
+            shift = 4 * (j & 1) + at;
+        } else if (bits == 3 && j == 3) { /* what the other three leave over: two bits a byte */
+            word = at >> 1;
+            shift = 6 + (at & 1);
+        }
+        p.bit[b] = (uint16_t)(32 * fbq__span_word(bits, lane, chunk * bits + word) + byte + shift);
     }
-    for (int b = 0; b < 3; b++)
-        p.word[b] = fbq__span_word(bits, chunks, lane, base + (p.spare ? b : word));
     return p;
 }
 
 void fbq_code_position(const fbq_layout *layout, int row, int64_t k, int64_t bit[4],
                        int *complemented)
 {
-    int chunks;
-    int64_t chunk = k / FBQ_CHUNK, first = fbq__span_of(layout, chunk, &chunks);
-    int64_t base = first * FBQ_CHUNK * FBQ_TILE * layout->format.bits;
-    fbq__place p =
-        fbq__place_of(layout->format.bits, chunks, (int)(chunk - first), row, (int)(k % FBQ_CHUNK));
-    for (int b = 0; b < layout->format.bits; b++)
-        bit[b] = p.spare ? base + (int64_t)p.word[b] * 32 + p.shift
-                         : base + (int64_t)p.word[0] * 32 + ((p.shift + b) & 31);
+    const int bits = layout->format.bits, span = fbq__span_chunks(bits);
+    int64_t chunk = k / FBQ_CHUNK, base = chunk / span * span * FBQ_CHUNK * FBQ_TILE * bits;
+    fbq__place p = fbq__place_of(bits, (int)(chunk % span), row, (int)(k % FBQ_CHUNK));
+    for (int b = 0; b < bits; b++)
+        bit[b] = base + p.bit[b];
     if (complemented)
         *complemented = p.complemented;
 }

@@ -10,18 +10,20 @@
 
 /* All places of a span, so that the arithmetic of a place is not repeated for every code. */
 typedef struct fbq__span_places {
-    int chunks; /* chunks of the span the table was made for; 0: none yet */
-    fbq__place at[FBQ_TILE][4 * FBQ_CHUNK];
+    fbq__place at[FBQ_TILE][2 * FBQ_CHUNK];
 } fbq__span_places;
 
-static void fbq__places_for(fbq__span_places *places, int bits, int chunks)
+static fbq_status fbq__places_make(int bits, fbq__span_places **out, fbq_error *error)
 {
-    if (places->chunks == chunks)
-        return;
-    places->chunks = chunks;
+    fbq__span_places *places = (fbq__span_places *)FBQ_MALLOC(sizeof *places);
+    if (!places)
+        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
+                         sizeof *places);
     for (int row = 0; row < FBQ_TILE; row++)
-        for (int k = 0; k < chunks * FBQ_CHUNK; k++)
-            places->at[row][k] = fbq__place_of(bits, chunks, k / FBQ_CHUNK, row, k % FBQ_CHUNK);
+        for (int k = 0; k < fbq__span_chunks(bits) * FBQ_CHUNK; k++)
+            places->at[row][k] = fbq__place_of(bits, k / FBQ_CHUNK, row, k % FBQ_CHUNK);
+    *out = places;
+    return FBQ_OK;
 }
 
 static void fbq__word_store(uint8_t *at, uint32_t word)
@@ -35,35 +37,24 @@ static uint32_t fbq__word_load(const uint8_t *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-static uint32_t fbq__rotate(uint32_t word, int left)
-{
-    return left ? word << left | word >> (32 - left) : word;
-}
-
 static void fbq__code_put(uint32_t *span, fbq__place p, int bits, uint32_t q)
 {
     if (p.complemented)
         q = (1u << bits) - 1 - q;
-    if (p.spare)
-        for (int b = 0; b < bits; b++)
-            span[p.word[b]] |= (q >> b & 1u) << p.shift;
-    else
-        span[p.word[0]] |= fbq__rotate(q, p.shift);
+    for (int b = 0; b < bits; b++)
+        span[p.bit[b] >> 5] |= (q >> b & 1u) << (p.bit[b] & 31);
 }
 
 static uint32_t fbq__code_get(const uint32_t *span, fbq__place p, int bits)
 {
     uint32_t q = 0;
-    if (p.spare)
-        for (int b = 0; b < bits; b++)
-            q |= (span[p.word[b]] >> p.shift & 1u) << b;
-    else
-        q = fbq__rotate(span[p.word[0]], (32 - p.shift) & 31) & ((1u << bits) - 1);
+    for (int b = 0; b < bits; b++)
+        q |= (span[p.bit[b] >> 5] >> (p.bit[b] & 31) & 1u) << b;
     return p.complemented ? (1u << bits) - 1 - q : q;
 }
 
-/* Words of the largest span: 3 bits, 4 chunks, 32 lanes. */
-#define FBQ__SPAN_WORDS (4 * 3 * 32)
+/* Words of the largest span: 3 bits, 2 chunks, 32 lanes. */
+#define FBQ__SPAN_WORDS (2 * 3 * 32)
 
 static void fbq__half_store(uint8_t *at, uint16_t word)
 {
@@ -127,25 +118,19 @@ fbq_status fbq_pack_weights(const fbq_layout *layout, const uint8_t *codes, cons
                          "zeros is %s although format.zero is %d: give zero points exactly when "
                          "the format stores them",
                          zeros ? "given" : "NULL", (int)layout->format.zero);
-    places = (fbq__span_places *)FBQ_MALLOC(sizeof *places);
-    if (!places)
-        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
-                         sizeof *places);
-    places->chunks = 0;
+    FBQ__TRY(fbq__places_make(layout->format.bits, &places, error));
 
-    const int bits = layout->format.bits;
+    const int bits = layout->format.bits, chunks = fbq__span_chunks(bits);
     const int64_t k_total = layout->shape.k, groups = layout->groups;
     memset(packed, 0, layout->weights_bytes);
     fbq__header_write(layout, FBQ_PART_WEIGHTS, packed);
     for (int64_t tile = 0; tile < layout->tiles && status == FBQ_OK; tile++) {
         uint8_t *record = (uint8_t *)packed + FBQ_HEADER_BYTES + tile * layout->record_bytes;
         int64_t first_row;
-        int rows = fbq__tile_rows(layout, tile, &first_row), chunks;
+        int rows = fbq__tile_rows(layout, tile, &first_row);
         for (int64_t chunk = 0; chunk < layout->chunks && status == FBQ_OK; chunk += chunks) {
             uint32_t span[FBQ__SPAN_WORDS] = {0};
             uint8_t *at = record + chunk * FBQ_CHUNK * FBQ_TILE * bits / 8;
-            fbq__span_of(layout, chunk, &chunks);
-            fbq__places_for(places, bits, chunks);
             for (int row = 0; row < FBQ_TILE; row++)
                 for (int i = 0; i < chunks * FBQ_CHUNK; i++) {
                     int64_t k = chunk * FBQ_CHUNK + i;
@@ -203,20 +188,15 @@ fbq_status fbq_unpack_weights(const void *packed, size_t bytes, uint8_t *codes, 
     fbq_layout l;
     fbq__span_places *places;
     FBQ__TRY(fbq__part_open(packed, bytes, FBQ_PART_WEIGHTS, "packed", &l, error));
-    places = (fbq__span_places *)FBQ_MALLOC(sizeof *places);
-    if (!places)
-        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
-                         sizeof *places);
-    places->chunks = 0;
+    FBQ__TRY(fbq__places_make(l.format.bits, &places, error));
+    const int bits = l.format.bits, chunks = fbq__span_chunks(bits);
     for (int64_t tile = 0; tile < l.tiles; tile++) {
         const uint8_t *record = (const uint8_t *)packed + FBQ_HEADER_BYTES + tile * l.record_bytes;
         int64_t first_row;
-        int rows = fbq__tile_rows(&l, tile, &first_row), chunks, bits = l.format.bits;
+        int rows = fbq__tile_rows(&l, tile, &first_row);
         for (int64_t chunk = 0; codes && chunk < l.chunks; chunk += chunks) {
             uint32_t span[FBQ__SPAN_WORDS];
             const uint8_t *at = record + chunk * FBQ_CHUNK * FBQ_TILE * bits / 8;
-            fbq__span_of(&l, chunk, &chunks);
-            fbq__places_for(places, bits, chunks);
             for (int w = 0; w < chunks * bits * 32; w++)
                 span[w] = fbq__word_load(at + 4 * w);
             for (int row = 0; row < rows; row++)

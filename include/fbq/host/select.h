@@ -33,25 +33,14 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
         return fbq__fail(error, FBQ_ERR_SIZE, 0,
                          "problem.launches is %d; expected 1, 2, or 0 for the faster",
                          problem->launches);
-    if (problem->format.bits != 4)
+    if (problem->x_type != FBQ_F16 && problem->x_type != FBQ_BF16)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.format.bits is %d; it can be packed, but the kernels of this "
-                         "version take 4",
-                         problem->format.bits);
-    if (problem->x_type != FBQ_F16)
-        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.x_type is %d; the kernels of this version take FBQ_F16",
+                         "problem.x_type is %d; the kernels take FBQ_F16 or FBQ_BF16",
                          (int)problem->x_type);
-    if (problem->y_type != FBQ_F16 && problem->y_type != FBQ_F32)
+    if (problem->y_type != FBQ_F16 && problem->y_type != FBQ_BF16 && problem->y_type != FBQ_F32)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.y_type is %d; the kernels of this version write FBQ_F16 or "
-                         "FBQ_F32",
+                         "problem.y_type is %d; the kernels write FBQ_F16, FBQ_BF16 or FBQ_F32",
                          (int)problem->y_type);
-    if (problem->format.scale_type != FBQ_F16 || layout->format.factor_type != FBQ_F16)
-        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "scale_type is %d and factor_type %d; the kernels of this version take "
-                         "FBQ_F16",
-                         (int)problem->format.scale_type, (int)layout->format.factor_type);
     if (problem->shape.segments != 1)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "problem.shape.segments is %d; the kernels of this version take 1: launch "
@@ -155,16 +144,19 @@ static int fbq__power_of_two_from(int64_t least, int most)
 
 /* Enough slices that t is there soon, few enough that gathering it stays cheap (every row of x
  * gathers its own, so more rows want fewer); then as much of a slice at once as may be. Where fused
- * has many tiles a block, t has time: half the blocks, so that fewer of them are in its way. */
-static void fbq__down_default(const fbq_layout *l, const fbq_gpu *gpu, int m_max, fbq_pick *p)
+ * has many tiles a block, t has time: half the blocks, so that fewer of them are in its way. Where
+ * A is of another type than x, making it one takes registers. */
+static void fbq__down_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
+                              fbq_pick *p)
 {
+    const int at_once = l->format.factor_type == problem->x_type ? 4 : 2;
     const int long_way = l->tiles >= (int64_t)8 * gpu->sms;
-    int64_t slices = fbq__ceil(l->chunks, m_max == 1 ? 8 : 16), chunks;
+    int64_t slices = fbq__ceil(l->chunks, problem->m_max == 1 ? 8 : 16), chunks;
     const int most = long_way ? 4 : 8;
     p->slices = (int)(slices < most ? slices : most);
     chunks = fbq__ceil(l->chunks, p->slices);
     p->warps = fbq__power_of_two_from(chunks, long_way ? 16 : 8);
-    p->chunks = fbq__power_of_two_from(fbq__ceil(chunks, p->warps), long_way ? 1 : 4);
+    p->chunks = fbq__power_of_two_from(fbq__ceil(chunks, p->warps), long_way ? 1 : at_once);
     p->blocks_per_sm = 1;
 }
 
@@ -232,7 +224,7 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
     memset(&p, 0, sizeof p);
     p.kernel = kernel;
     if (kernel == FBQ_KERNEL_DOWN)
-        fbq__down_default(&l, gpu, problem->m_max, &p);
+        fbq__down_default(problem, &l, gpu, &p);
     else
         fbq__fused_default(problem, &l, gpu, &p);
     if (kernel == FBQ_KERNEL_FUSED && problem->launches == 1 && l.rank_tiles && p.slices == 0)
