@@ -337,7 +337,7 @@ static void test_named_damage(void **state)
     DAMAGE(SEGMENTS, 2, "damaged");
     DAMAGE(SEGMENTS, UINT32_MAX, "4294967295 segments");
     DAMAGE(BITS, 8, "format.bits is 8");
-    DAMAGE(BITS, 3, "damaged");
+    DAMAGE(BITS, 2, "damaged");
     DAMAGE(BITS, UINT32_MAX, "format.bits");
     DAMAGE(GROUP, 48, "format.group is 48");
     DAMAGE(ZERO, 7, "format.zero is 7");
