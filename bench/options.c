@@ -34,7 +34,7 @@ void options_help(void)
         printf("                      %-12s %s\n", presets[i].name, presets[i].shapes);
     printf(
         "  --shape=NxK,...   shapes of your own; repeat for more\n"
-        "  --m=1,4,8         rows of x (1 .. 8; default 1)\n"
+        "  --m=1,4,8         rows of x (1 .. 16; default 1)\n"
         "  --bits=4          of a code: 2, 3 or 4\n"
         "  --rank=128        rank of the sub-branch (0: none)\n"
         "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"

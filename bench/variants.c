@@ -103,8 +103,8 @@ static int run_checked(prepared *p, fail *f)
     bench *b = p->b;
     TRY(layers_poison(&b->l, f));
     TRY(p->seq.enqueue(p->seq.user, 0, b->g.stream, f));
-    return layers_check(&b->l, variant_truth(p->what), b->o.m[b->m], b->o.type == FBQ_F16 ? MOST_ERROR : 8 * MOST_ERROR,
-                        &p->error, f);
+    return layers_check(&b->l, variant_truth(p->what), b->o.m[b->m],
+                        b->o.type == FBQ_F16 ? MOST_ERROR : 8 * MOST_ERROR, &p->error, f);
 }
 
 int prepared_time(prepared *p, timing *t, fail *f)

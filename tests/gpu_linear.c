@@ -24,7 +24,7 @@
 #include "support/device.h"
 #include "support/layer.h"
 
-#define MOST_ROWS 8
+#define MOST_ROWS 16
 
 static int shard = 0, shards = 1, counter = 0;
 static fbq_context *context;

@@ -33,7 +33,7 @@
 #include "support/gpus.h"
 
 #define SKIPPED 77
-#define MOST_ROWS 8
+#define MOST_ROWS 16
 
 static const fbq_gpu *gpu;
 static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
@@ -220,7 +220,7 @@ static void take_formats(void)
     static const int64_t sizes[][2] = {{4096, 4096}, {14336, 4096}, {4096, 11008}};
     for (int bits = 2; bits <= 4; bits++)
         for (int type = 1; type <= 2; type++)
-            for (int m = 1; m <= MOST_ROWS; m += MOST_ROWS - 1)
+            for (int m = 1; m <= MOST_ROWS; m = m == 1 ? 8 : m + 8)
                 for (int r = 0; r <= 128; r += 128)
                     for (int g = 1; g <= 2; g++) {
                         const int64_t *size = sizes[(bits + type + g) % 3];

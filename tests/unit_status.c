@@ -146,7 +146,7 @@ static void test_picks(void **state)
     change;                                                                                    \
     PROVOKE(FBQ_ERR_UNSUPPORTED, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error), \
             __VA_ARGS__)
-    UNSUPPORTED(p.m_max = 9, "m_max is 9", "8");
+    UNSUPPORTED(p.m_max = 17, "m_max is 17", "16", "reconstruct");
     UNSUPPORTED(p.x_type = FBQ_F32, "x_type is 3", "FBQ_F16", "FBQ_BF16");
     UNSUPPORTED(p.y_type = (fbq_type)0, "y_type is 0", "FBQ_F32");
     UNSUPPORTED((p.shape.segments = 2, p.shape.segment[1].n = 5), "segments is 2");

@@ -176,6 +176,16 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
     return launch(f, fused, args, l, overlaps, stream);
 }
 
+template <class L, class Pick>
+fbq_status run_several(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
+{
+    if (call.m > 8)
+        return f.layout.rank_tiles ? run<L, Pick, 16, branch_behind_down>(f, call, stream)
+                                   : run<L, Pick, 16, branch_none>(f, call, stream);
+    return f.layout.rank_tiles ? run<L, Pick, 8, branch_behind_down>(f, call, stream)
+                               : run<L, Pick, 8, branch_none>(f, call, stream);
+}
+
 // Several rows of x take two launches.
 template <class Pick>
 int slices_of(const fbq_problem &problem)

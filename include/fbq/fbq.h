@@ -170,9 +170,10 @@ typedef struct fbq_problem {
     fbq_shape shape;
     fbq_type x_type; /* of x and the bias: FBQ_F16 or FBQ_BF16 */
     fbq_type y_type; /* of y and the residual: FBQ_F16, FBQ_BF16 or FBQ_F32 */
-    int m_max;       /* most rows of x a call will bring, 1 .. 8 in this version */
-    int launches;    /* what the default picks make of a layer with a sub-branch: 2, down and fused;
-                      * 1, a fused that makes t itself; 0, the faster of both in a chain */
+    int m_max;    /* most rows of x a call will bring, 1 .. 16; beyond, reconstruct the weights */
+    int launches; /* what the default picks make of a layer with a sub-branch: 2, down and fused;
+                   * 1, a fused that makes t itself, for up to 8 rows; 0, the faster of both in
+                   * a chain */
 } fbq_problem;
 
 /* What a pick depends on of a GPU. */
@@ -204,14 +205,15 @@ fbq_status fbq_pick_parse(const char *text, fbq_pick *pick, fbq_error *error);
  * Compiling (NVRTC; needs no GPU)
  * --------------------------------------------------------------------------------------------- */
 
-/* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1,
- * and 2 .. 8 rows otherwise. The entry is named fbq_down or fbq_fused. The result is a cubin for
- * gpu->capability; with `ptx` not 0 it is PTX text of that virtual architecture instead. The
- * problem's k and what fits into the GPU's shared memory are compiled in. Where K is uneven and two
- * launches shall run side by side, so with few registers, the code may spill; fbq_prepare sees that
- * and compiles again with more, this call does not. *image is released with fbq_free. nvrtc_library
- * as in fbq_options. Fails with FBQ_ERR_NULL, what fbq_layout_of says of the problem, _UNSUPPORTED,
- * _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER, _COMPILE or _OUT_OF_HOST. Thread-safe. */
+/* Compile one kernel for a pick: the one that serves a single row of x when problem->m_max is 1, 2
+ * to 8 rows up to 8, and 9 to 16 beyond. The entry is named fbq_down or fbq_fused. The result is a
+ * cubin for gpu->capability; with `ptx` not 0 it is PTX text of that virtual architecture instead.
+ * The problem's k and what fits into the GPU's shared memory are compiled in. Where K is uneven and
+ * two launches shall run side by side, so with few registers, the code may spill; fbq_prepare sees
+ * that and compiles again with more, this call does not. *image is released with fbq_free.
+ * nvrtc_library as in fbq_options. Fails with FBQ_ERR_NULL, what fbq_layout_of says of the problem,
+ * _UNSUPPORTED, _PICK, _CAPABILITY, _NO_NVRTC, _OLD_DRIVER, _COMPILE or _OUT_OF_HOST. Thread-safe.
+ */
 fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
                        int ptx, const char *nvrtc_library, void **image, size_t *bytes,
                        fbq_error *error);
@@ -247,10 +249,10 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
- * `fused` may each be NULL for the default picks: one each for single rows of x, for 2 to 4 and for
- * more. Several threads may prepare on one context. A default whose code spills with the NVRTC at
- * hand is built again with fewer warps (fbq_plan_pick tells); a given pick is refused with
- * FBQ_ERR_PICK. Fails with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
+ * `fused` may each be NULL for the default picks: one each for single rows of x, for 2 to 4, for
+ * 5 to 8 and for more. Several threads may prepare on one context. A default whose code spills with
+ * the NVRTC at hand is built again with fewer warps (fbq_plan_pick tells); a given pick is refused
+ * with FBQ_ERR_PICK. Fails with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
 

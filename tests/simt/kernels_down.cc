@@ -12,8 +12,9 @@ namespace simt
 template <int X, int Factor, int Warps, int Chunks>
 static down_body of_columns(int columns)
 {
-    return columns == 1 ? fbq::down<fbq::Down<X, Factor, 1, Warps, Chunks>>
-                        : fbq::down<fbq::Down<X, Factor, 8, Warps, Chunks>>;
+    return columns == 1   ? fbq::down<fbq::Down<X, Factor, 1, Warps, Chunks>>
+           : columns == 8 ? fbq::down<fbq::Down<X, Factor, 8, Warps, Chunks>>
+                          : fbq::down<fbq::Down<X, Factor, 16, Warps, Chunks>>;
 }
 
 template <int X, int Factor, int Warps>

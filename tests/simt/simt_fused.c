@@ -74,7 +74,9 @@ static void every_type(void **state)
             c.scale_type = (fbq_type)formats[f].scale;
             c.factor_type = (fbq_type)formats[f].factor;
             c.y_type = (fbq_type)(1 + (f + (size_t)variant) % 3);
-            c.m = formats[f].columns == 1 ? 1 : 2 + (int64_t)(f + (size_t)variant) % 7;
+            c.m = formats[f].columns == 1   ? 1
+                  : formats[f].columns == 8 ? 2 + (int64_t)(f + (size_t)variant) % 7
+                                            : 9 + (int64_t)(f + (size_t)variant) % 8;
             c.r = formats[f].branch ? 21 : 0;
             c.sms = 5;
             c.resident = 5;
@@ -186,7 +188,7 @@ static void unused_branch(void **state)
 static void any_rows(void **state)
 {
     (void)state;
-    for (int64_t m = 1; m <= 8; m++) {
+    for (int64_t m = 1; m <= 16; m++) {
         for (int64_t r = 0; r <= 16; r += 16) {
             layer_case c = base;
             c.m = m;

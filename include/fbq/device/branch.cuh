@@ -42,10 +42,10 @@ struct Taken {
 };
 
 template <class C>
-FBQ_DEVICE Taken<C> taken_by(int step, int lane)
+FBQ_DEVICE Taken<C> taken_by(int step, int half, int lane)
 {
     const int g = lane >> 2;
-    return Taken<C>{C::columns == 1 ? g : 0, C::columns == 1 ? 0 : g,
+    return Taken<C>{C::columns == 1 ? g : 0, C::columns == 1 ? 0 : half * 8 + g,
                     step * tile_rows + 4 * (lane & 3)};
 }
 
@@ -72,9 +72,10 @@ FBQ_DEVICE void add_lanes(f32x4 &sum)
 // A lane's four ranks of its column, summed over the slices in a fixed order, of the steps `step`,
 // step + branch_warps, ...: what down wrote.
 template <class C>
-FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int lane)
+FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int half,
+                         int lane)
 {
-    const Taken<C> own = taken_by<C>(step, lane);
+    const Taken<C> own = taken_by<C>(step, half, lane);
     const int ranks = args.rank_tiles * tile_rows;
     constexpr int batch = C::columns == 1 ? 1 : 4; // slices on their way at a time
     FBQ_NO_UNROLL
@@ -116,7 +117,7 @@ template <class C>
 FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, u64 head,
                              int lane)
 {
-    const Taken<C> own = taken_by<C>(step, lane);
+    const Taken<C> own = taken_by<C>(step, 0, lane);
     const int ranks = args.rank_tiles * tile_rows;
     int polls = 0;
     FBQ_NO_UNROLL
@@ -156,7 +157,7 @@ FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, 
     }
 }
 
-// One step of t to shared memory.
+// One step of t to shared memory, of eight columns.
 template <class C>
 FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
 {
@@ -188,7 +189,7 @@ FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
             sts_u32x2(at + 512 + (u32)lane * 8, b[2][0], b[2][1]);
     }
     if ((lane & 3) == 0)
-        sts_f32(at + C::step_numbers + (u32)g * 4, up);
+        sts_f32(at + C::half_numbers + (u32)g * 4, up);
 }
 
 // Stage this warp's steps of t: w, w + branch_warps, ...
@@ -197,23 +198,26 @@ FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, u64 head, int wa
 {
     FBQ_NO_UNROLL
     for (int first = warp; first < args.rank_tiles; first += t_batch * branch_warps) {
-        f32x4 v[t_batch] = {};
-        if (C::whole)
-            gather_words<C>(v, args, first, head, lane);
-        else
-            gather_t<C>(v, args, first, lane);
-        FBQ_UNROLL
-        for (int j = 0; j < t_batch; j++) {
-            const int step = first + j * branch_warps;
-            add_lanes<C>(v[j]);
-            if (step < args.rank_tiles)
-                put_t<C>(area + (u32)(step * C::step_bytes), v[j], lane);
+        FBQ_NO_UNROLL
+        for (int half = 0; half < C::halves; half++) {
+            f32x4 v[t_batch] = {};
+            if (C::whole)
+                gather_words<C>(v, args, first, head, lane);
+            else
+                gather_t<C>(v, args, first, half, lane);
+            FBQ_UNROLL
+            for (int j = 0; j < t_batch; j++) {
+                const int step = first + j * branch_warps;
+                add_lanes<C>(v[j]);
+                if (step < args.rank_tiles)
+                    put_t<C>(area + (u32)(step * C::step_bytes + half * C::half_bytes), v[j], lane);
+            }
         }
     }
 }
 
-// y += t . B^T for a piece of B at b, of so many blocks; t's steps begin at t. All loads of a few
-// steps come before the first is used.
+// y += t . B^T for a piece of B at b, of so many blocks, and eight columns; t's steps begin at t.
+// All loads of a few steps come before the first is used.
 template <class C>
 FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
 {
@@ -236,12 +240,12 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
                 const u32x2 pair = lds_u32x2(at + (u32)lane * 8);
                 v[i].x = pair.x;
                 v[i].y = pair.y;
-                even[i] = lds_f32(at + C::step_numbers);
+                even[i] = lds_f32(at + C::half_numbers);
             } else {
                 v[i] = lds_u32x4(at + (u32)lane * 16);
                 if (C::t_parts == 3)
                     third[i] = lds_u32x2(at + 512 + (u32)lane * 8);
-                lds_f32x2(at + C::step_numbers + (u32)(lane & 3) * 8, even[i], odd[i]);
+                lds_f32x2(at + C::half_numbers + (u32)(lane & 3) * 8, even[i], odd[i]);
             }
         }
         FBQ_UNROLL
@@ -353,19 +357,25 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
             const Up u = {first, item, 0};
             if (up_tile<C>(args, u) >= args.tiles)
                 break;
-            float y[4] = {0, 0, 0, 0};
+            float y[C::halves][4] = {};
             FBQ_NO_UNROLL
             for (int step = up_first_step(args, item); step < args.rank_tiles;
                  step += 1 << args.piece_shift << args.up_shift) {
                 if (used)
                     piece_next<C>(args, ring, next, ahead, warp, lane);
                 const saddr t = area_t + (u32)(step * C::step_bytes);
-                add_piece<C>(y, t, piece_wait<C>(ring, next),
-                             min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
+                const saddr b = piece_wait<C>(ring, next);
+                FBQ_UNROLL
+                for (int half = 0; half < C::halves; half++)
+                    add_piece<C>(y[half], t + (u32)(half * C::half_bytes), b,
+                                 min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
                 used = true;
             }
-            up_finish<C>(y);
-            reduce_put<C::columns>(up + (u32)(item * reduce_bytes(C::columns)), lane, y);
+            up_finish<C>(y[0]);
+            FBQ_UNROLL
+            for (int half = 0; half < C::halves; half++)
+                reduce_put<C::columns>(up + (u32)(item * reduce_bytes(C::columns)), lane, y[half],
+                                       half);
         }
         barrier_arrive(handover.ready);
         if (used)

@@ -15,13 +15,14 @@ namespace fbq
 inline namespace FBQ_NAMESPACE
 {
 
-// What a down kernel is compiled for: the types of x and of A, rows of x served (1, or up to 8) and
-// the pick.
+// What a down kernel is compiled for: the types of x and of A, rows of x served (1, or up to 8, or
+// up to 16) and the pick.
 template <int X, int Factor, int Columns, int Warps, int Chunks>
 struct Down {
-    static_assert(Columns == 1 || Columns == 8, "");
+    static_assert(Columns == 1 || Columns == 8 || Columns == 16, "");
     static_assert(Chunks == 1 || Chunks == 2 || Chunks == 4, "");
     static constexpr int x = X, factor = Factor, columns = Columns, warps = Warps, chunks = Chunks;
+    static constexpr int halves = Columns == 16 ? 2 : 1; // products of eight columns
 };
 
 // A lane's part of 64 k of x, for the column that is its own; zeros beyond K.
@@ -57,8 +58,11 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     const int rank_tile = block_index_x(), slice = block_index_y();
     const int begin = slice * args.chunks_per_slice;
     const int end = min_int(begin + args.chunks_per_slice, args.chunks);
-    const int column = C::columns == 1 ? 0 : min_int(lane >> 2, args.m - 1);
-    const i64 x_row = (i64)column * args.x_stride;
+    i64 x_row[C::halves];
+    FBQ_UNROLL
+    for (int half = 0; half < C::halves; half++)
+        x_row[half] =
+            C::columns == 1 ? 0 : (i64)min_int(half * 8 + (lane >> 2), args.m - 1) * args.x_stride;
     const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * 2048;
 
     // A and the weights that fused begins with come nearer while the kernel before this one ends. A
@@ -72,10 +76,10 @@ FBQ_DEVICE void down(const fbq_down_args &args)
                     args.ahead_bytes, lane);
     wait_for_producer();
     let_dependents_start();
-    float c[4] = {0, 0, 0, 0};
+    float c[C::halves][4] = {};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
         u32x4 a[C::chunks][4];
-        ChunkX x[C::chunks];
+        ChunkX x[C::chunks][C::halves];
         FBQ_UNROLL
         for (int i = 0; i < C::chunks; i++) {
             const int chunk = first + i;
@@ -85,18 +89,26 @@ FBQ_DEVICE void down(const fbq_down_args &args)
                 if (chunk < end)
                     a[i][j] = ldg_stream_u32x4(blocks + (i64)chunk * 2048 + j * 512 + lane * 16);
             }
-            x[i] = ChunkX{};
-            if (chunk < end)
-                x[i] = chunk_x(args.x, x_row, chunk, args.k, args.x_vectors, lane);
+            FBQ_UNROLL
+            for (int half = 0; half < C::halves; half++) {
+                x[i][half] = ChunkX{};
+                if (chunk < end)
+                    x[i][half] = chunk_x(args.x, x_row[half], chunk, args.k, args.x_vectors, lane);
+            }
         }
         FBQ_UNROLL
-        for (int i = 0; i < C::chunks; i++)
-            chunk_multiply<C>(c, a[i], x[i]);
+        for (int i = 0; i < C::chunks; i++) {
+            FBQ_UNROLL
+            for (int half = 0; half < C::halves; half++)
+                chunk_multiply<C>(c[half], a[i], x[i][half]);
+        }
     }
 
     const saddr area = smem();
     constexpr int stride = reduce_bytes(C::columns);
-    reduce_put<C::columns>(area + (u32)(warp * stride), lane, c);
+    FBQ_UNROLL
+    for (int half = 0; half < C::halves; half++)
+        reduce_put<C::columns>(area + (u32)(warp * stride), lane, c[half], half);
     sync_block();
     for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
         const int row = i / C::columns, m = i % C::columns;

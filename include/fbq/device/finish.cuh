@@ -72,8 +72,9 @@ FBQ_DEVICE float up_get(const fbq_fused_args &args, saddr at)
 // Add up the warps' sums of a finished group, and at the end of a round write y. Every warp has a
 // place for its results of all tiles.
 template <class C>
-FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float (&y)[C::tiles][4],
-                             const Walk &at, int warp, int lane)
+FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
+                             const float (&y)[C::tiles][C::halves][4], const Walk &at, int warp,
+                             int lane)
 {
     constexpr int outputs = tile_rows * C::columns, bytes = reduce_bytes(C::columns);
     const saddr results = area + (u32)(args.smem_results + (at.group & 1) * args.results_turn);
@@ -84,8 +85,12 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area, const float
     if (at.group > 0 && args.results_turn == 0)
         sync_codes<C>();
     FBQ_UNROLL
-    for (int i = 0; i < C::tiles; i++)
-        reduce_put<C::columns>(results + (u32)(warp * args.results_stride + i * bytes), lane, y[i]);
+    for (int i = 0; i < C::tiles; i++) {
+        FBQ_UNROLL
+        for (int half = 0; half < C::halves; half++)
+            reduce_put<C::columns>(results + (u32)(warp * args.results_stride + i * bytes), lane,
+                                   y[i][half], half);
+    }
 #if FBQ_PLANT != 2
     sync_codes<C>();
 #endif

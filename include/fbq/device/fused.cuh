@@ -182,7 +182,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     Walk at = {first_tile<C>(), 0, 0, 0, true, false};
     FBQ_NO_UNROLL
     for (; at.first < args.tiles; at.first += C::tiles * tile_stride<C>(), at.group++) {
-        float y[C::tiles][4] = {};
+        float y[C::tiles][C::halves][4] = {};
         FBQ_NO_UNROLL
         for (int part = 0; part < parts_of_k<C>(args); part++) {
             const Part p = part_of<C>(share, part);
@@ -215,7 +215,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
         if (C::columns == 1) {
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++)
-                limbs_finish<C>(y[i]);
+                limbs_finish<C>(y[i][0]);
         }
         if (C::rounds)
             at.last = at.end || at.tile + 1 == args.round_tiles;

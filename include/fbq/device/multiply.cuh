@@ -116,7 +116,8 @@ FBQ_DEVICE Unit<C> unit_load(const StepAt &at, const Part &p, int u)
 // One row of x: y += neighbouring units of codes times x, side by side, since each is a chain of
 // steps that wait for each other. `ready`: what was made of the first unit's x.
 template <class C, int Units>
-FBQ_DEVICE void multiply_units(float (&y)[4], const Unit<C> (&unit)[Units], saddr ready, int lane)
+FBQ_DEVICE void multiply_units(float (&y)[C::halves][4], const Unit<C> (&unit)[Units], saddr ready,
+                               int lane)
 {
     u32x4 limbs[Units][2];
     FBQ_UNROLL
@@ -144,7 +145,7 @@ FBQ_DEVICE void multiply_units(float (&y)[4], const Unit<C> (&unit)[Units], sadd
         for (int u = 0; u < Units; u++) {
             float upper, lower;
             zeros_of<C>(unit[u].zero[f], upper, lower);
-            limbs_flush<C>(y, c[u], ready + (u32)(u * C::unit_bytes + f * 16 + (lane & 1) * 8),
+            limbs_flush<C>(y[0], c[u], ready + (u32)(u * C::unit_bytes + f * 16 + (lane & 1) * 8),
                            unit[u].scale[f], upper, lower, limb_weight(lane));
         }
     }
@@ -153,28 +154,38 @@ FBQ_DEVICE void multiply_units(float (&y)[4], const Unit<C> (&unit)[Units], sadd
 // Several rows: y += a unit of codes times x. `ready`: its corrections; `x`: where this lane reads
 // its words.
 template <class C>
-FBQ_DEVICE void multiply_unit(float (&y)[4], const Unit<C> &unit, saddr ready, saddr x, int lane)
+FBQ_DEVICE void multiply_unit(float (&y)[C::halves][4], const Unit<C> &unit, saddr ready,
+                              const saddr (&x)[C::halves], int lane)
 {
     constexpr int steps = C::flush / 32;
     FBQ_UNROLL
     for (int f = 0; f < C::flushes; f++) {
-        float c[4], upper, lower;
+        float c[C::halves][4], upper, lower;
         zeros_of<C>(unit.zero[f], upper, lower);
-        words_start(c, ready + (u32)(f * 64), upper, lower, lane);
+        FBQ_UNROLL
+        for (int half = 0; half < C::halves; half++)
+            words_start(c[half], ready + (u32)((f * C::halves + half) * 64), upper, lower, lane);
         FBQ_UNROLL
         for (int h = f * steps; h < (f + 1) * steps; h++) {
-            const u32x4 b = lds_u32x4(x + (u32)(h * 64));
-            mma<C::x>(c, operand_of<C::x, C::bits>(unit.codes, 2 * h), b.x, b.y);
-            mma<C::x>(c, operand_of<C::x, C::bits>(unit.codes, 2 * h + 1), b.z, b.w);
+            const u32x4 first = operand_of<C::x, C::bits>(unit.codes, 2 * h),
+                        second = operand_of<C::x, C::bits>(unit.codes, 2 * h + 1);
+            FBQ_UNROLL
+            for (int half = 0; half < C::halves; half++) {
+                const u32x4 b = lds_u32x4(x[half] + (u32)(h * 64));
+                mma<C::x>(c[half], first, b.x, b.y);
+                mma<C::x>(c[half], second, b.z, b.w);
+            }
         }
-        words_flush<C>(y, c, unit.scale[f]);
+        FBQ_UNROLL
+        for (int half = 0; half < C::halves; half++)
+            words_flush<C>(y[half], c[half], unit.scale[f]);
     }
 }
 
 // y += a step: the codes of a stage times the part of x in a slot.
 template <class C>
-FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, const Part &p, saddr stage,
-                         saddr slot_x, int lane)
+FBQ_DEVICE void multiply(float (&y)[C::halves][4], const fbq_fused_args &args, const Part &p,
+                         saddr stage, saddr slot_x, int lane)
 {
     const StepAt at = step_at<C>(args, p, stage, lane);
     if (C::columns == 1) {
@@ -192,12 +203,17 @@ FBQ_DEVICE void multiply(float (&y)[4], const fbq_fused_args &args, const Part &
             }
         }
     } else {
-        saddr ready = slot_x, x = words_lane<C>(args, slot_x, lane);
+        saddr ready = slot_x, x[C::halves];
+        FBQ_UNROLL
+        for (int half = 0; half < C::halves; half++)
+            x[half] = words_lane<C>(args, slot_x, half, lane);
         FBQ_UNROLL_BY_2
         for (int u = 0; u < p.count; u++) {
             multiply_unit<C>(y, unit_load<C>(at, p, u), ready, x, lane);
             ready += (u32)C::unit_bytes;
-            x += 2 * unit_codes;
+            FBQ_UNROLL
+            for (int half = 0; half < C::halves; half++)
+                x[half] += 2 * unit_codes;
         }
     }
 }
@@ -220,8 +236,8 @@ FBQ_DEVICE void hold_step(Held<C> &held, const fbq_fused_args &args, const Part 
 }
 
 template <class C>
-FBQ_DEVICE void multiply_held(float (&y)[4], const Held<C> &held, const Part &p, saddr slot_x,
-                              int lane)
+FBQ_DEVICE void multiply_held(float (&y)[C::halves][4], const Held<C> &held, const Part &p,
+                              saddr slot_x, int lane)
 {
     if (C::holds && p.count == C::part_units) {
         multiply_units<C>(y, held.unit, slot_x, lane);

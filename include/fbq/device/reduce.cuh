@@ -17,10 +17,11 @@ FBQ_DEVICE constexpr int reduce_bytes(int columns)
     return tile_rows * columns * 4;
 }
 
-// A warp's accumulators (layout of mma_f16) to its place in shared memory, [row][column]. With one
-// column every lane of a row holds the same sum, and the first of them writes it.
+// A warp's accumulators (layout of mma_f16), of its columns 0 to 7 or 8 to 15, to its place in
+// shared memory, [row][column]. With one column every lane of a row holds the same sum, and the
+// first of them writes it.
 template <int Columns>
-FBQ_DEVICE void reduce_put(saddr at, int lane, const float (&c)[4])
+FBQ_DEVICE void reduce_put(saddr at, int lane, const float (&c)[4], int half = 0)
 {
     const int g = lane >> 2, t = lane & 3;
     if (Columns == 1) {
@@ -29,8 +30,8 @@ FBQ_DEVICE void reduce_put(saddr at, int lane, const float (&c)[4])
             sts_f32(at + (u32)(g + 8) * 4, c[2]);
         }
     } else {
-        sts_f32x2(at + (u32)(g * Columns + 2 * t) * 4, c[0], c[1]);
-        sts_f32x2(at + (u32)((g + 8) * Columns + 2 * t) * 4, c[2], c[3]);
+        sts_f32x2(at + (u32)(g * Columns + half * 8 + 2 * t) * 4, c[0], c[1]);
+        sts_f32x2(at + (u32)((g + 8) * Columns + half * 8 + 2 * t) * 4, c[2], c[3]);
     }
 }
 

@@ -59,7 +59,7 @@ struct Format {
 };
 
 // What a fused kernel is compiled for.
-//   Stored   a Format                      Columns  rows of x served: 1, or up to 8
+//   Stored   a Format                      Columns  rows of x served: 1, or up to 8, or up to 16
 //   X        type of x and the bias        Branch   the sub-branch, as above
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
 //   Resident all of x stays in shared memory; else its parts come and go
@@ -68,7 +68,7 @@ template <class Stored, int X, int Columns, int Branch, int Chunks, bool Residen
           int PartUnits, int Stages, int Tiles, int Splits = 1>
 struct Fused {
     static_assert(X == type_f16 || X == type_bf16, "");
-    static_assert(Columns == 1 || Columns == 8, "");
+    static_assert(Columns == 1 || Columns == 8 || (Columns == 16 && Branch != branch_whole), "");
     static_assert(Branch >= branch_none && Branch <= branch_whole, "");
     static_assert(Warps >= 1 && Warps <= 16, "");
     static_assert(PartUnits >= 1 && PartUnits <= 32, "");
@@ -80,6 +80,8 @@ struct Fused {
                          scale = Stored::scale, factor = Stored::factor, x = X;
     static constexpr int columns = Columns, chunks = Chunks, warps = Warps, part_units = PartUnits,
                          stages = Stages, tiles = Tiles, splits = Splits;
+    // Products of eight columns that rows of x make.
+    static constexpr int halves = Columns == 16 ? 2 : 1;
     static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole;
 
     // Units that a warp has at most, where K is known; else of a part. One row of x also stays
@@ -132,16 +134,18 @@ struct Fused {
 
     // A slot for a part of x. One row: its units made ready (limbs.cuh). Several: what multiply
     // wants to know beside the numbers (words.cuh), then the rows of numbers (row_of).
-    static constexpr int unit_bytes = Columns == 1 ? 3 * unit_codes + flushes * 16 : flushes * 64;
+    static constexpr int unit_bytes =
+        Columns == 1 ? 3 * unit_codes + flushes * 16 : flushes * halves * 64;
     static constexpr int ready_bytes =
         Columns == 1 ? PartUnits * unit_bytes : (PartUnits * unit_bytes + 127) / 128 * 128;
     static constexpr int row_bytes = PartUnits * 2 * unit_codes;
 
-    // Numbers that a number of t is taken apart into, and shared memory of a step of them: 16 bytes
-    // a lane of two parts, 24 of three, half of that with one row of x; the power of two of each
-    // column (branch.cuh). host/geometry.h repeats the size.
+    // Numbers that a number of t is taken apart into, and shared memory of a step of them, for each
+    // eight columns: 16 bytes a lane of two parts, 24 of three, half of that with one row of x; the
+    // power of two of each column (branch.cuh). host/geometry.h repeats the size.
     static constexpr int t_parts = factor == type_f16 ? 2 : 3;
-    static constexpr int step_numbers = 256 * t_parts, step_bytes = step_numbers + 8 * 4;
+    static constexpr int half_numbers = 256 * t_parts, half_bytes = half_numbers + 8 * 4;
+    static constexpr int step_bytes = halves * half_bytes;
 
     // One row: blocks of two units that a warp asks for and makes ready together.
     static constexpr int row_units = resident ? most_units : PartUnits;

@@ -10,19 +10,19 @@
 #include "../device/args.cuh"
 #include "../fbq.h"
 
-/* Calls of 1, of 2 .. 4 and of more rows of x are classes with picks of their own, since more rows
- * want more shared memory. */
-#define FBQ__CLASSES 3
+/* Calls of 1, of 2 .. 4, of 5 .. 8 and of more rows of x are classes with picks of their own, since
+ * more rows want more shared memory. */
+#define FBQ__CLASSES 4
 
 static inline int fbq__class_of(int64_t m)
 {
-    return m == 1 ? 0 : m <= 4 ? 1 : 2;
+    return m == 1 ? 0 : m <= 4 ? 1 : m <= 8 ? 2 : 3;
 }
 
 /* The most rows of a class, where calls have up to m_max. */
 static inline int fbq__class_m(int index, int m_max)
 {
-    static const int most[FBQ__CLASSES - 1] = {1, 4};
+    static const int most[FBQ__CLASSES - 1] = {1, 4, 8};
     return index < FBQ__CLASSES - 1 && most[index] < m_max ? most[index] : m_max;
 }
 
@@ -46,7 +46,13 @@ typedef struct fbq__launch {
 /* Columns a kernel for m rows of x is compiled for. */
 static inline int fbq__columns(int64_t m)
 {
-    return m == 1 ? 1 : 8;
+    return m == 1 ? 1 : m <= 8 ? 8 : 16;
+}
+
+/* Products of eight columns that rows of x make. */
+static inline int fbq__halves(int64_t m)
+{
+    return m <= 8 ? 1 : 2;
 }
 
 /* Does fused make t itself, in the same launch? */
@@ -146,9 +152,9 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 }
 
 /* One step of t, 16 ranks: its parts as fp16 or bf16 numbers, and powers of two. */
-static inline int64_t fbq__step_bytes(const fbq_layout *l)
+static inline int64_t fbq__step_bytes(const fbq_layout *l, int64_t m)
 {
-    return (l->format.factor_type == FBQ_F16 ? 2 : 3) * 256 + 32;
+    return fbq__halves(m) * ((l->format.factor_type == FBQ_F16 ? 2 : 3) * 256 + 32);
 }
 
 #define FBQ__BRANCH_WARPS 4
@@ -245,7 +251,7 @@ static inline int64_t fbq__x_bytes(const fbq_layout *l, const fbq_gpu *gpu, cons
     if (m == 1)
         return (resident ? fbq__share(l, pick) : units) * (3 * 128 + flushes * 16);
     return fbq__x_slots(l, gpu, pick, resident) *
-           ((units * flushes * 64 + 127) / 128 * 128 + m * units * 256 + 64);
+           ((units * flushes * fbq__halves(m) * 64 + 127) / 128 * 128 + m * units * 256 + 64);
 }
 
 /* What a block of fused keeps in shared memory: where each thing begins, and the end. A warp's
@@ -273,7 +279,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     s.sums = inside ? 0 : areas * pick->warps * results;
     s.up = s.sums + (pick->tiles == 1 ? branch * (round - 1) * tile : 0);
     s.t = s.up + branch * ups * tile;
-    s.x = (s.t + l->rank_tiles * fbq__step_bytes(l) + 127) / 128 * 128;
+    s.x = (s.t + l->rank_tiles * fbq__step_bytes(l, m) + 127) / 128 * 128;
     s.pieces = (s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident) + 127) / 128 * 128;
     s.barriers = s.pieces + stages * (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
     s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + stages * 8 + 127) /

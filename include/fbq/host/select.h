@@ -11,7 +11,8 @@
 static const char *const fbq__kernel_name[FBQ_KERNELS] = {"down", "fused"};
 
 /* Most rows of x that the kernels of this version take. */
-#define FBQ__MAX_M 8
+#define FBQ__MAX_M 16
+#define FBQ__MAX_M_WHOLE 8 /* of a fused that makes t itself */
 #define FBQ__MAX_SLICES 64
 #define FBQ__MAX_SPLITS 8
 
@@ -101,6 +102,11 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
     FBQ__TRY(fbq__pick_fields_check(pick, error));
     if (pick->kernel == FBQ_KERNEL_DOWN)
         return FBQ_OK;
+    if (fbq__whole(&l, pick) && problem->m_max > FBQ__MAX_M_WHOLE)
+        return fbq__fail(error, FBQ_ERR_PICK, 0,
+                         "pick.slices is %d: a fused that makes t itself serves up to %d rows, and "
+                         "problem.m_max is %d; take 0, for a launch of down",
+                         pick->slices, FBQ__MAX_M_WHOLE, problem->m_max);
     int threads = fbq__fused_warps(&l, pick) * 32 * pick->blocks_per_sm;
     int registers = fbq__fused_registers(gpu, pick, problem->m_max);
     int most_threads = gpu->registers_sm / registers;
@@ -145,11 +151,11 @@ static int fbq__power_of_two_from(int64_t least, int most)
 /* Enough slices that t is there soon, few enough that gathering it stays cheap (every row of x
  * gathers its own, so more rows want fewer); then as much of a slice at once as may be. Where fused
  * has many tiles a block, t has time: half the blocks, so that fewer of them are in its way. Where
- * A is of another type than x, making it one takes registers. */
+ * A is of another type than x, making it one takes registers, and so do more than eight rows. */
 static void fbq__down_default(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                               fbq_pick *p)
 {
-    const int at_once = l->format.factor_type == problem->x_type ? 4 : 2;
+    const int at_once = l->format.factor_type == problem->x_type && problem->m_max <= 8 ? 4 : 2;
     const int long_way = l->tiles >= (int64_t)8 * gpu->sms;
     int64_t slices = fbq__ceil(l->chunks, problem->m_max == 1 ? 8 : 16), chunks;
     const int most = long_way ? 4 : 8;
@@ -168,7 +174,7 @@ static int fbq__fused_slices(const fbq_problem *problem, const fbq_layout *l, co
 {
     const int64_t wanted = fbq__ceil(l->chunks, 8), most = wanted < 16 ? wanted : 16;
     int64_t shares;
-    if (l->rank_tiles == 0 || problem->launches == 2 ||
+    if (l->rank_tiles == 0 || problem->launches == 2 || problem->m_max > FBQ__MAX_M_WHOLE ||
         (problem->launches == 0 && problem->m_max > 1))
         return 0;
     shares = fbq__blocks(l, gpu, p) / l->rank_tiles;
@@ -180,7 +186,7 @@ static int fbq__fused_slices(const fbq_problem *problem, const fbq_layout *l, co
 /* Shall two blocks of 8 warps share a multiprocessor? Before sm_90, where no other launch is beside
  * this one, one multiplies while the other adds up; where x is short, since each has all of it, and
  * where multiprocessors are no longer busy than with one block's tiles. */
-static int fbq__halves(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu)
+static int fbq__two_blocks(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu)
 {
     return problem->m_max == 1 && gpu->capability < 90 && l->rank_tiles == 0 &&
            fbq__units(l) > 16 && fbq__units(l) <= 32 &&
@@ -195,7 +201,7 @@ static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, 
 {
     p->warps = fbq__power_of_two_from(fbq__units(l), 16);
     p->blocks_per_sm = 16 / p->warps;
-    if (fbq__halves(problem, l, gpu)) {
+    if (fbq__two_blocks(problem, l, gpu)) {
         p->warps = 8;
         p->blocks_per_sm = 2;
     }
@@ -227,6 +233,12 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
         fbq__down_default(problem, &l, gpu, &p);
     else
         fbq__fused_default(problem, &l, gpu, &p);
+    if (kernel == FBQ_KERNEL_FUSED && problem->launches == 1 && l.rank_tiles &&
+        problem->m_max > FBQ__MAX_M_WHOLE)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "problem.launches is 1, which serves up to %d rows, and problem.m_max is "
+                         "%d: take 2 launches, or 0 for the faster of both",
+                         FBQ__MAX_M_WHOLE, problem->m_max);
     if (kernel == FBQ_KERNEL_FUSED && problem->launches == 1 && l.rank_tiles && p.slices == 0)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "problem.launches is 1, but the layer has %lld tiles of 16 ranks and only "
