@@ -28,8 +28,6 @@ typedef enum variant {
 const char *variant_name(variant v);
 int variant_wants_branch(variant v);
 int variant_wants_blas(variant v);
-/* Is it made of other kernels than fbq's? */
-int variant_conventional(variant v);
 /* What its result is checked against, and whose bytes it must read. */
 truth variant_truth(variant v);
 
@@ -84,6 +82,9 @@ typedef struct bench {
 /* Make shape and m (indices) the ones in hand. */
 int bench_select(bench *b, int shape, int m, fail *f);
 void bench_close(bench *b);
+
+/* Can a variant be run here, with m rows of x? */
+int variant_possible(const bench *b, variant v, int m);
 
 /* Plans of the shape in hand, made when first asked for. */
 int bench_need_int4(bench *b, fail *f);

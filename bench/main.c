@@ -20,7 +20,7 @@ static void on_interrupt(int number)
 }
 
 /* Can this variant be measured here? Without a GPU everything is listed. */
-static int wanted(const bench *b, int has_gpu, variant v)
+static int wanted(const bench *b, int has_gpu, variant v, int m)
 {
     if (b->o.rank == 0 && variant_wants_branch(v))
         return 0;
@@ -28,13 +28,7 @@ static int wanted(const bench *b, int has_gpu, variant v)
         return 1;
     if (v == VARIANT_READ_PDL)
         return b->g.pdl;
-    if (v == VARIANT_INT4_SUB_LT)
-        return b->has_blas && b->blas.handle_lt != NULL;
-    /* the conventional kernels know fp16 alone, and codes of 4 bits */
-    if (variant_conventional(v) &&
-        (b->o.type != FBQ_F16 || (v == VARIANT_INT4_SUB4 && b->o.bits != 4)))
-        return 0;
-    return b->has_blas || !variant_wants_blas(v);
+    return variant_possible(b, v, m);
 }
 
 static int list_make(measure *s, int has_gpu, fail *f)
@@ -48,7 +42,7 @@ static int list_make(measure *s, int has_gpu, fail *f)
     for (int shape = 0; shape < o->shapes; shape++)
         for (int m = 0; m < o->ms; m++)
             for (int v = 0; v < VARIANTS; v++) {
-                if (!wanted(s->b, has_gpu, (variant)v))
+                if (!wanted(s->b, has_gpu, (variant)v, o->m[m]))
                     continue;
                 s->list[s->count].shape = shape;
                 s->list[s->count].m = m;

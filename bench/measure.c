@@ -63,8 +63,7 @@ static void count(shim_report *report, const char *name, double value)
 }
 
 /* Extra time over int4, and how much of the fastest conventional branch's extra fbq2 or fbq1
- * removes. What
- * cannot be measured is left out, and said on stderr. */
+ * removes. What cannot be measured is left out, and said on stderr. */
 static void count_extra(measure *s, double us, shim_report *report)
 {
     static const variant conventional[] = {VARIANT_INT4_SUB, VARIANT_INT4_SUB_LT,
@@ -82,8 +81,7 @@ static void count_extra(measure *s, double us, shim_report *report)
         return;
     for (int i = 0; i < 3 && !b->g.lost; i++) {
         variant v = conventional[i];
-        if (variant_wants_blas(v) &&
-            (!b->has_blas || (v == VARIANT_INT4_SUB_LT && !b->blas.handle_lt)))
+        if (!variant_possible(b, v, b->o.m[b->m]))
             continue;
         if (measured_or_now(b, v, &other, &f))
             fprintf(stderr, "    %s is left out of `removed`: %s\n", variant_name(v), f.text);

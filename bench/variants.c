@@ -41,14 +41,25 @@ int variant_wants_blas(variant v)
     return table[v].blas;
 }
 
-int variant_conventional(variant v)
-{
-    return v == VARIANT_FP16 || (v >= VARIANT_INT4_SUB && v <= VARIANT_INT4_SUB4);
-}
-
 truth variant_truth(variant v)
 {
     return table[v].what;
+}
+
+/* The conventional kernels know fp16 alone; those of our own up to 8 rows, and that which
+ * dequantises 4 bits. */
+int variant_possible(const bench *b, variant v, int m)
+{
+    const int own = v == VARIANT_INT4_SUB_OWN || v == VARIANT_INT4_SUB4;
+    const int conventional =
+        v == VARIANT_FP16 || v == VARIANT_INT4_SUB || v == VARIANT_INT4_SUB_LT || own;
+    if (conventional && b->o.type != FBQ_F16)
+        return 0;
+    if ((own && m > 8) || (v == VARIANT_INT4_SUB4 && b->o.bits != 4))
+        return 0;
+    if (v == VARIANT_INT4_SUB_LT)
+        return b->has_blas && b->blas.handle_lt != NULL;
+    return b->has_blas || !variant_wants_blas(v);
 }
 
 static int fbq_enqueue(bench *b, const fbq_plan *plan, int branch, int layer, cudaStream_t stream,

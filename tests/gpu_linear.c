@@ -241,24 +241,18 @@ static void formats_run(const fbq_problem *p, int index)
     for (int launches = branch ? 1 : 0; launches <= (branch ? 2 : 0); launches++) {
         l.problem.launches = launches;
         l.problem.m_max = launches == 1 ? 1 : MOST_ROWS;
-        for (int y = 0; y < 3; y++) {
-            if (y && launches == 1)
-                break;
-            l.problem.y_type = (fbq_type)(1 + (index + y + launches) % 3);
-            fbq_plan *plan = NULL;
-            l.problem.m_max = y == 0 ? l.problem.m_max : 1;
-            plan = plan_of(&l.problem, NULL, NULL);
-            for (int64_t m = 1; m <= l.problem.m_max; m += 1 + (index + m) % 4) {
-                run r = {m,
-                         0,
-                         0,
-                         (size_t)(index % 5 == 4 ? 2 : 0),
-                         (int)(m + index) % 2,
-                         (int)(m + index) % 3 == 1};
-                run_once(plan, &l, &d, &r, m % 2 ? INPUT_NORMAL : INPUT_MEAN, 7 + (uint64_t)m, 1);
-            }
-            fbq_plan_free(plan);
+        l.problem.y_type = (fbq_type)(1 + (index / 2 + launches) % 3);
+        fbq_plan *plan = plan_of(&l.problem, NULL, NULL);
+        for (int64_t m = 1; m <= l.problem.m_max; m += 1 + (index + m) % 4) {
+            run r = {m,
+                     0,
+                     0,
+                     (size_t)(index % 5 == 4 ? 2 : 0),
+                     (int)(m + index) % 2,
+                     (int)(m + index) % 3 == 1};
+            run_once(plan, &l, &d, &r, m % 2 ? INPUT_NORMAL : INPUT_MEAN, 7 + (uint64_t)m, 1);
         }
+        fbq_plan_free(plan);
     }
     device_layer_free(&d);
     layer_free(&l);

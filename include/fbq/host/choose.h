@@ -42,6 +42,8 @@ static inline int64_t fbq__longest_step(const fbq_layout *l, const fbq_gpu *gpu,
 {
     if (!fbq__one_kernel(l, pick, m))
         return 3;
+    if (l->format.bits == 2 && fbq__units(l) > 32) /* as many bytes as two units of 4 bits */
+        return 4;
     if (!fbq__whole(l, pick))
         return 2;
     if (gpu->capability < 90)
@@ -102,11 +104,24 @@ static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     const int64_t share = fbq__share(l, pick);
     if (m > 1 || gpu->capability < 90)
         return 1;
+    if (l->format.bits == 2 && (share <= 2 || fbq__own(l, gpu, pick) <= 7))
+        return l->tiles;
     if (fbq__whole(l, pick))
         return share >= 4 && share <= 8 && fbq__own(l, gpu, pick) <= 4 ? 1 : 6;
     if (l->rank_tiles)
         return 7;
     return share <= 2 ? l->tiles : share == 4 ? 3 : 7;
+}
+
+/* Several rows without a sub-branch, two tiles a block and at most two units a warp: steps of one
+ * unit, so that two launches fit side by side. Most of such a layer's time is getting started. */
+static inline int fbq__narrow(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
+{
+    if (l->rank_tiles || gpu->capability < 90 || fbq__share(l, pick) > 2)
+        return 0;
+    pick->tiles = (int)fbq__own(l, gpu, pick);
+    pick->chunks = pick->stages = 2;
+    return fbq__fused_fits(l, gpu, pick, m);
 }
 
 /* Choose tiles, steps, warps and stages of a pick that has everything else, and the most warps: one
@@ -119,7 +134,16 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     const int64_t groups = (own + most - 1) / most;
     const int few = fbq__most_warps(l, gpu, m, pick), warps = few < pick->warps ? few : pick->warps;
     pick->warps = warps;
+    if (m > 1 && own <= 2 && fbq__narrow(l, gpu, m, pick))
+        return;
     pick->tiles = 1;
+    if (m > 8 && l->rank_tiles && warps > 8) { /* x leaves less room for rings */
+        pick->warps = 8;
+        if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
+            fbq__resident(l, gpu, pick, m) && pick->chunks > 2)
+            return;
+        pick->warps = warps;
+    }
     if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
         fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__units(l) <= 16))
         return;

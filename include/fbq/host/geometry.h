@@ -212,10 +212,10 @@ static inline int64_t fbq__x_slots(const fbq_layout *l, const fbq_gpu *gpu, cons
 #define FBQ__ROUND_TILES 8
 
 static inline int64_t fbq__round_tiles(const fbq_layout *l, const fbq_gpu *gpu,
-                                       const fbq_pick *pick)
+                                       const fbq_pick *pick, int64_t m)
 {
-    const int64_t own = fbq__groups(l, gpu, pick);
-    const int64_t rounds = (own + FBQ__ROUND_TILES - 1) / FBQ__ROUND_TILES;
+    const int64_t own = fbq__groups(l, gpu, pick), most = FBQ__ROUND_TILES / fbq__halves(m);
+    const int64_t rounds = (own + most - 1) / most;
     return pick->tiles > 1 ? pick->tiles : (own + rounds - 1) / rounds;
 }
 
@@ -235,7 +235,7 @@ static inline int fbq__up_shift(const fbq_layout *l, const fbq_gpu *gpu, const f
     const int64_t pieces = (l->rank_tiles + piece - 1) / piece;
     int shift = 0;
     while (shift < 2 && 2 << shift <= pieces &&
-           fbq__round_tiles(l, gpu, pick) << shift < FBQ__BRANCH_WARPS)
+           fbq__round_tiles(l, gpu, pick, m) << shift < FBQ__BRANCH_WARPS)
         shift++;
     return shift;
 }
@@ -267,7 +267,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
 {
     const int64_t ring = pick->stages * fbq__stage_bytes(l, pick);
     const int64_t tile = FBQ_TILE * fbq__columns(m) * 4, results = pick->tiles * tile;
-    const int64_t branch = l->rank_tiles > 0, round = fbq__round_tiles(l, gpu, pick);
+    const int64_t branch = l->rank_tiles > 0, round = fbq__round_tiles(l, gpu, pick, m);
     /* the up-projections' place serves the down-projection's sums first */
     const int64_t items = round << fbq__up_shift(l, gpu, pick, m);
     const int64_t ups =
@@ -468,7 +468,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->hold = fbq__hold(f);
     args->x_bytes = (int)fbq__x_bytes(l, &f->gpu, pick, call->m, f->resident);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
-    args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick);
+    args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick, call->m);
     args->piece_shift = fbq__piece_shift(l, pick, call->m);
     args->up_shift = fbq__up_shift(l, &f->gpu, pick, call->m);
     args->results_stride = (int)shared.stride;
