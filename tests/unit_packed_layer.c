@@ -310,12 +310,49 @@ static void test_damaged_numbers(void **state)
     packed_layer_free(&p);
 }
 
+/* From a file to what fbq_prepare takes: docs/import.md shows these lines. */
+static void test_problem(void **state)
+{
+    (void)state;
+    static const fbq_gpu gpu = {"a GPU of sm_90", 90, 132, 232448, 233472, 65536};
+    const char *name = "model.layers.0.self_attn.q_proj";
+    packed_layer made;
+    const gptq_layer drawn = draw_layer(96, 512, 4, 128, 1, 1);
+    const peft_adapter adapter = draw_adapter(96, 512, 16, FBQ_F16);
+    import_error error;
+    assert_int_equal(packed_layer_make(&drawn, &adapter, FBQ_F16, &made, &error), IMPORT_OK);
+    assert_int_equal(packed_file_write(PATH, &name, &made, 1, &error), IMPORT_OK);
+    packed_layer_free(&made);
+
+    safetensors_file *file;
+    packed_layer layer;
+    if (safetensors_open(PATH, &file, &error) != IMPORT_OK ||
+        packed_layer_find(file, name, &layer, &error) != IMPORT_OK)
+        fail_msg("%s", error.detail);
+    const fbq_problem problem = {.format = layer.layout.format,
+                                 .shape = layer.layout.shape,
+                                 .x_type = FBQ_F16,
+                                 .y_type = FBQ_F16,
+                                 .m_max = 8};
+    fbq_pick pick;
+    fbq_error why;
+    for (int kernel = 0; kernel < FBQ_KERNELS; kernel++)
+        if (fbq_pick_default(&problem, &gpu, (fbq_kernel)kernel, &pick, &why) != FBQ_OK)
+            fail_msg("%s", why.detail);
+    assert_int_equal(layer.parts.weights_bytes, layer.layout.weights_bytes);
+    assert_int_equal(layer.parts.down_bytes, layer.layout.down_bytes);
+    assert_int_equal(layer.parts.up_bytes, layer.layout.up_bytes);
+    safetensors_close(file);
+    remove(PATH);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kind), cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_no_gptq),
         cmocka_unit_test(test_damaged),    cmocka_unit_test(test_damaged_numbers),
+        cmocka_unit_test(test_problem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

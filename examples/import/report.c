@@ -117,8 +117,9 @@ static json_t *json_row(const report *r, const report_row *row)
         json_object_update_new(j, json_pack("{s:i, s:s}", "gptq_version", row->version,
                                             "gptq_version_evidence", evidence_name(row->evidence)));
     if (row->packed)
-        json_object_update_new(j, json_pack("{s:I, s:s}", "bytes", (json_int_t)row->bytes,
-                                            "factor_type", type_name(row->format.factor_type)));
+        json_object_set_new(j, "bytes", json_integer((json_int_t)row->bytes));
+    if (row->packed && row->r)
+        json_object_set_new(j, "factor_type", json_string(type_name(row->format.factor_type)));
     if (r->packing)
         json_object_set_new(j, "factor_change", json_real(row->factor_change));
     return j;
