@@ -360,6 +360,40 @@ static void test_differing_ranks(void **state)
     json_decref(root);
 }
 
+/* Groups of a whole row, which the config calls -1; and layers in the order of their numbers. */
+static void test_rows_and_order(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"layers.10.o", "layers.2.o"};
+    static uint8_t codes[N * K];
+    static uint16_t scales[N];
+    packed_layer layers[2];
+    import_error error;
+    checkpoint c;
+    for (int i = 0; i < N * K; i++)
+        codes[i] = (uint8_t)(i % 7);
+    for (int i = 0; i < 2; i++) {
+        const gptq_layer l = {.format = {3, FBQ_GROUP_ROW, FBQ_ZERO_NONE, FBQ_F16, FBQ_F16},
+                              .n = N,
+                              .k = K,
+                              .groups = 1,
+                              .codes = codes,
+                              .scales = scales};
+        assert_int_equal(packed_layer_make(&l, NULL, FBQ_F16, &layers[i], &error), IMPORT_OK);
+    }
+    assert_int_equal(packed_file_write(PACKED, names, layers, 2, &error), IMPORT_OK);
+    packed_layer_free(&layers[0]);
+    packed_layer_free(&layers[1]);
+    IMPORT("export", PACKED, "-o", EXPORTED);
+    assert_int_equal(checkpoint_open(EXPORTED, NULL, &c, &error), IMPORT_OK);
+    assert_true(c.config.group == FBQ_GROUP_ROW && c.config.bits == 3);
+    assert_int_equal(c.layers.count, 2);
+    assert_string_equal(c.layers.name[0], "layers.2.o");
+    checkpoint_close(&c);
+    IMPORT("pack", EXPORTED, "-o", AGAIN);
+    must_be_same(PACKED, AGAIN);
+}
+
 static const char *text_of(const json_t *layer, const char *key)
 {
     const char *text = json_string_value(json_object_get(layer, key));
@@ -427,9 +461,9 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, fresh, removed)
     const struct CMUnitTest tests[] = {
-        TEST(test_every_layer), TEST(test_forced_version),  TEST(test_shards_and_adapter),
-        TEST(test_merged),      TEST(test_differing_ranks), TEST(test_list),
-        TEST(test_texts),
+        TEST(test_every_layer), TEST(test_forced_version), TEST(test_shards_and_adapter),
+        TEST(test_merged),      TEST(test_rows_and_order), TEST(test_differing_ranks),
+        TEST(test_list),        TEST(test_texts),
     };
     import_error error;
     if (safetensors_open(LAYERS, &written, &error) != IMPORT_OK) {

@@ -267,22 +267,26 @@ static void test_output(void **state)
     REFUSED(1, "is there already", "pack", MODEL, "-o", MODEL "/model-00001-of-00002.safetensors");
 }
 
-/* A packed file with a layer of each of these shapes and bits. */
-static void write_packed(const int shape[][3], int count)
+/* A packed file with a layer of each of these: N, K, bits and rank. */
+static void write_packed(const int shape[][4], int count)
 {
     static const char *const names[] = {"a", "b"};
     static uint8_t codes[128 * 128];
     static uint16_t scales[128 * 4];
+    static float factors[128 * 128];
     packed_layer layers[2] = {{.memory = NULL}};
     import_error error;
     for (int i = 0; i < count; i++) {
+        const int n = shape[i][0], k = shape[i][1], r = shape[i][3];
         const gptq_layer l = {.format = {shape[i][2], 64, FBQ_ZERO_NONE, FBQ_F16, FBQ_F16},
-                              .n = shape[i][0],
-                              .k = shape[i][1],
-                              .groups = (shape[i][1] + 63) / 64,
+                              .n = n,
+                              .k = k,
+                              .groups = (k + 63) / 64,
                               .codes = codes,
                               .scales = scales};
-        assert_int_equal(packed_layer_make(&l, NULL, FBQ_F16, &layers[i], &error), IMPORT_OK);
+        const peft_adapter adapter = {n, k, r, 1, factors, factors};
+        assert_int_equal(packed_layer_make(&l, r ? &adapter : NULL, FBQ_F16, &layers[i], &error),
+                         IMPORT_OK);
     }
     assert_int_equal(packed_file_write(WORK "/packed", names, layers, (size_t)count, &error),
                      IMPORT_OK);
@@ -293,7 +297,8 @@ static void write_packed(const int shape[][3], int count)
 static void test_export(void **state)
 {
     (void)state;
-    static const int odd[][3] = {{37, 128, 4}}, differ[][3] = {{64, 128, 4}, {64, 128, 3}};
+    static const int odd[][4] = {{37, 128, 4, 0}}, large[][4] = {{32, 64, 4, 128}};
+    static const int differ[][4] = {{64, 128, 4, 0}, {64, 128, 3, 0}};
     REFUSED(1, "nowhere: No such file", "export", "nowhere", "-o", OUT);
     REFUSED(1, "is no file of packed layers", "export", LAYERS, "-o", OUT);
     write_packed(odd, 1);
@@ -308,6 +313,11 @@ static void test_export(void **state)
             WORK "/none/out");
     REFUSED_WHEN_FULL(1, "model.safetensors: File too large", "export", WORK "/packed", "--layer",
                       "a", "-o", OUT);
+    /* the checkpoint fits, its adapter does not: neither may stay */
+    write_packed(large, 1);
+    REFUSED_WHEN_FULL(1, "adapter_model.safetensors: File too large", "export", WORK "/packed",
+                      "-o", OUT);
+    write_packed(differ, 2);
     write_text(MODEL "/dear", "to somebody");
     REFUSED(1, "a new or an empty folder was expected", "export", WORK "/packed", "--layer", "a",
             "-o", MODEL);

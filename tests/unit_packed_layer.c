@@ -310,6 +310,31 @@ static void test_damaged_numbers(void **state)
     packed_layer_free(&p);
 }
 
+/* A and B may be exchanged for those of another type; the weights' header keeps the old one. */
+static void test_exchanged_branch(void **state)
+{
+    (void)state;
+    const char *name = "m";
+    packed_layer made, other, found;
+    safetensors_file *file;
+    import_error error;
+    const gptq_layer layer = draw_layer(32, 64, 4, 32, 0, 0);
+    const peft_adapter adapter = draw_adapter(32, 64, 3, FBQ_BF16);
+    assert_int_equal(packed_layer_make(&layer, &adapter, FBQ_F16, &made, &error), IMPORT_OK);
+    assert_int_equal(packed_layer_make(&layer, &adapter, FBQ_BF16, &other, &error), IMPORT_OK);
+    packed_layer mixed = other;
+    mixed.parts.weights = made.parts.weights;
+    assert_int_equal(packed_file_write(PATH, &name, &mixed, 1, &error), IMPORT_OK);
+    assert_int_equal(safetensors_open(PATH, &file, &error), IMPORT_OK);
+    assert_int_equal(packed_layer_find(file, name, &found, &error), IMPORT_OK);
+    assert_int_equal(found.layout.format.factor_type, FBQ_BF16);
+    judge(&found, &layer, &adapter, FBQ_BF16);
+    safetensors_close(file);
+    remove(PATH);
+    packed_layer_free(&made);
+    packed_layer_free(&other);
+}
+
 /* From a file to what fbq_prepare takes: docs/import.md shows these lines. */
 static void test_problem(void **state)
 {
@@ -352,7 +377,7 @@ int main(void)
         cmocka_unit_test(test_every_kind), cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_no_gptq),
         cmocka_unit_test(test_damaged),    cmocka_unit_test(test_damaged_numbers),
-        cmocka_unit_test(test_problem),
+        cmocka_unit_test(test_problem),    cmocka_unit_test(test_exchanged_branch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
