@@ -154,6 +154,13 @@ static void judge_exported(const char *prefix, int version)
     assert_memory_equal(again.bias, original.bias, 2 * N);
     if (original.zeros)
         assert_memory_equal(again.zeros, original.zeros, groups);
+    size_t bytes;
+    char *text = file_read(EXPORTED "/quantize_config.json", &bytes);
+    json_t *said = json_loadb(text, bytes, 0, NULL);
+    assert_int_equal(json_is_true(json_object_get(said, "sym")), !original.zeros);
+    assert_true(json_is_false(json_object_get(said, "desc_act")));
+    json_decref(said);
+    free(text);
     gptq_free(&original);
     gptq_free(&again);
     checkpoint_close(&c);
