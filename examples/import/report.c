@@ -62,13 +62,15 @@ static void print_row(const report *r, const report_row *row, int width)
 
 static void print_table(const report *r)
 {
-    int width = 5, packed = 0, refused = 0, contradicted = 0, forced = 0, versions = 0;
+    int width = 5, packed = 0, branches = 0, refused = 0, contradicted = 0, forced = 0,
+        versions = 0;
     double most = 0;
     for (size_t i = 0; i < r->count; i++) {
         const report_row *row = &r->row[i];
         const int length = (int)strlen(row->name);
         width = length > width ? length : width;
         packed = packed || row->packed;
+        branches += row->r > 0;
         refused += row->refused;
         versions += !row->refused && row->version;
         contradicted += row->version && row->evidence == GPTQ_CONTRADICTED;
@@ -96,7 +98,7 @@ static void print_table(const report *r)
         printf("rounded  |B'A' - BA| / |BA|: A and B were rounded to 16 bits, which changes B . A "
                "by at most %.1e.\n",
                most);
-    else if (r->packing)
+    else if (r->packing && branches)
         puts(
             "rounded  A and B are the checkpoint's own numbers: rounding to 16 bits changed none.");
     if (r->layout_version)
