@@ -336,16 +336,15 @@ static void test_exchanged_branch(void **state)
 }
 
 /* From a file to what fbq_prepare takes: docs/import.md shows these lines. */
-static void test_problem(void **state)
+static void must_be_run(int bits, fbq_type type)
 {
-    (void)state;
     static const fbq_gpu gpu = {"a GPU of sm_90", 90, 132, 232448, 233472, 65536};
     const char *name = "model.layers.0.self_attn.q_proj";
     packed_layer made;
-    const gptq_layer drawn = draw_layer(96, 512, 4, 128, 1, 1);
-    const peft_adapter adapter = draw_adapter(96, 512, 16, FBQ_F16);
+    const gptq_layer drawn = draw_layer(96, 512, bits, 128, 1, 1);
+    const peft_adapter adapter = draw_adapter(96, 512, 16, type);
     import_error error;
-    assert_int_equal(packed_layer_make(&drawn, &adapter, FBQ_F16, &made, &error), IMPORT_OK);
+    assert_int_equal(packed_layer_make(&drawn, &adapter, type, &made, &error), IMPORT_OK);
     assert_int_equal(packed_file_write(PATH, &name, &made, 1, &error), IMPORT_OK);
     packed_layer_free(&made);
 
@@ -369,6 +368,15 @@ static void test_problem(void **state)
     assert_int_equal(layer.parts.up_bytes, layer.layout.up_bytes);
     safetensors_close(file);
     remove(PATH);
+}
+
+static void test_problem(void **state)
+{
+    (void)state;
+    for (int bits = 2; bits <= 4; bits++) {
+        must_be_run(bits, FBQ_F16);
+        must_be_run(bits, FBQ_BF16);
+    }
 }
 
 int main(void)
