@@ -19,44 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 64, K = 96, GROUP = 32, ROWS = 3 };
+#include "support/written_elsewhere.h"
+
+enum { N = WRITTEN_N, K = WRITTEN_K, GROUP = WRITTEN_GROUP, ROWS = WRITTEN_ROWS };
 
 static safetensors_file *file;
-
-static const safetensors_tensor *want(const char *prefix, const char *name, safetensors_type type,
-                                      uint64_t d0, uint64_t d1)
-{
-    char whole[64];
-    snprintf(whole, sizeof whole, "%s.%s", prefix, name);
-    const safetensors_tensor *t = safetensors_find(file, whole);
-    if (!t || t->type != type || t->dims != 2 || t->dim[0] != d0 || t->dim[1] != d1)
-        fail_msg("the fixture has no %s as it should", whole);
-    return t;
-}
-
-static float f32_at(const safetensors_tensor *t, uint64_t i)
-{
-    const uint32_t bits = safetensors_u32(t, i);
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-static void read_x(const char *prefix, double *x)
-{
-    const safetensors_tensor *t = want(prefix, "x", SAFETENSORS_F32, ROWS, K);
-    for (uint64_t i = 0; i < ROWS * K; i++)
-        x[i] = f32_at(t, i);
-}
-
-/* y of the writer, who rounded more than once to numbers of 2^-bits. */
-static void judge_y(const char *prefix, const double *y, const double *size, double bits)
-{
-    const safetensors_tensor *t = want(prefix, "y", SAFETENSORS_F32, ROWS, N);
-    for (uint64_t i = 0; i < ROWS * N; i++)
-        if (!(fabs(y[i] - f32_at(t, i)) <= ldexp(size[i], -(int)bits)))
-            fail_msg("%s: y[%d] is %g, %g was expected", prefix, (int)i, y[i], f32_at(t, i));
-}
 
 static void judge_layer(const char *prefix, const gptq_layer *l)
 {
@@ -72,7 +39,8 @@ static void judge_layer(const char *prefix, const gptq_layer *l)
                      FBQ_OK);
     const fbq_parts parts = {packed, layout.weights_bytes, NULL, 0, NULL, 0};
     /* the very weights */
-    const safetensors_tensor *weight = want(prefix, "weight", SAFETENSORS_F16, K, N);
+    const safetensors_tensor *weight =
+        written_tensor(file, prefix, "weight", SAFETENSORS_F16, K, N);
     assert_int_equal(fbq_reconstruct(&parts, 0, N, w, NULL), FBQ_OK);
     for (int n = 0; n < N; n++)
         for (int k = 0; k < K; k++) {
@@ -82,13 +50,13 @@ static void judge_layer(const char *prefix, const gptq_layer *l)
                 fail_msg("%s: weight %d, %d is %04x, %04x was expected", prefix, n, k, got,
                          expected);
         }
-    read_x(prefix, x);
+    written_x(file, prefix, x);
     assert_int_equal(fbq_reference(&parts, 0, N, ROWS, x, y, size, NULL), FBQ_OK);
     for (int i = 0; i < ROWS * N; i++) {
         y[i] += fbq_f32_of_f16(l->bias[i % N]);
         size[i] += fabs(fbq_f32_of_f16(l->bias[i % N]));
     }
-    judge_y(prefix, y, size, 10);
+    written_judge_y(file, prefix, y, size, 10);
     free(packed);
 }
 
@@ -160,7 +128,7 @@ static void test_peft(void **state)
         peft_read(adapters, "attention.q_proj", config, &p, &error) != IMPORT_OK)
         fail_msg("%s", error.detail);
     assert_true(p.n == N && p.k == K && p.r == 4 && p.scale == 3);
-    read_x("peft", x);
+    written_x(file, "peft", x);
     for (int m = 0; m < ROWS; m++) {
         double t[4] = {0};
         for (int r = 0; r < 4; r++)
@@ -174,7 +142,7 @@ static void test_peft(void **state)
             }
         }
     }
-    judge_y("peft", y, size, 18); /* all of it in fp32 */
+    written_judge_y(file, "peft", y, size, 18); /* all of it in fp32 */
     peft_free(&p);
     peft_config_free(config);
     safetensors_close(adapters);

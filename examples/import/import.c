@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *import_status_string(import_status status)
 {
@@ -47,6 +48,18 @@ import_status import_fail(import_error *error, import_status status, const char 
         for (char *p = error->detail; *p; p++)
             if ((unsigned char)*p < 0x20 || *p == 0x7f)
                 *p = '?';
+    }
+    return status;
+}
+
+import_status import_within(import_error *error, import_status status, const char *where)
+{
+    /* The end of a long path says more than its beginning. */
+    const size_t length = strlen(where), most = 160;
+    if (error) {
+        const import_error inner = *error;
+        import_fail(error, status, "%s%.160s: %.340s", length > most ? "..." : "",
+                    length > most ? where + length - most : where, inner.detail);
     }
     return status;
 }

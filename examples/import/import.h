@@ -21,7 +21,7 @@ typedef enum import_status {
 /* Owned by the caller; filled by a call that fails, when it is not NULL. */
 typedef struct import_error {
     import_status status;
-    char detail[320]; /* one printable line: what, its value, what was expected, what to do */
+    char detail[512]; /* one printable line: what, its value, what was expected, what to do */
 } import_error;
 
 /* How a message names a status, never NULL. */
@@ -33,5 +33,8 @@ import_status import_fail(import_error *error, import_status status, const char 
     __attribute__((format(printf, 3, 4)))
 #endif
     ;
+
+/* Put where it happened, such as a path, before the detail of a failure; the status. */
+import_status import_within(import_error *error, import_status status, const char *where);
 
 #endif /* IMPORT_H */

@@ -21,6 +21,8 @@ struct safetensors_file {
     size_t count;
     void *map; /* or NULL */
     size_t map_bytes;
+    safetensors_file **shard; /* that this one was joined from */
+    size_t shards;
 };
 
 static const struct {
@@ -284,10 +286,49 @@ import_status safetensors_open(const char *path, safetensors_file **file, import
     return IMPORT_OK;
 }
 
+import_status safetensors_join(safetensors_file *const *files, size_t count,
+                               safetensors_file **joined, import_error *error)
+{
+    size_t tensors = 0;
+    if (joined)
+        *joined = NULL;
+    if (!joined || !files)
+        return import_fail(error, IMPORT_ERR_ARGUMENT, "%s is NULL", joined ? "files" : "joined");
+    for (size_t i = 0; i < count; i++)
+        tensors += files[i]->count;
+    safetensors_file *f = calloc(1, sizeof *f);
+    if (f) {
+        f->tensor = calloc(tensors + 1, sizeof *f->tensor);
+        f->shard = calloc(count + 1, sizeof(safetensors_file *));
+    }
+    if (!f || !f->tensor || !f->shard) {
+        safetensors_close(f);
+        return import_fail(error, IMPORT_ERR_MEMORY, "no memory for %zu tensors", tensors);
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < files[i]->count; j++)
+            f->tensor[f->count++] = files[i]->tensor[j];
+    qsort(f->tensor, f->count, sizeof *f->tensor, compare_names);
+    for (size_t i = 1; i < f->count; i++)
+        if (!strcmp(f->tensor[i - 1].name, f->tensor[i].name)) {
+            const import_status status = import_fail(
+                error, IMPORT_ERR_HEADER, "two files have a tensor \"%.200s\"", f->tensor[i].name);
+            safetensors_close(f);
+            return status;
+        }
+    memcpy(f->shard, files, count * sizeof(safetensors_file *));
+    f->shards = count;
+    *joined = f;
+    return IMPORT_OK;
+}
+
 void safetensors_close(safetensors_file *file)
 {
     if (!file)
         return;
+    for (size_t i = 0; i < file->shards; i++)
+        safetensors_close(file->shard[i]);
+    free(file->shard);
     json_decref(file->header);
     free(file->tensor);
     if (file->map)

@@ -54,6 +54,12 @@ import_status safetensors_open(const char *path, safetensors_file **file, import
 import_status safetensors_parse(const void *memory, size_t bytes, safetensors_file **file,
                                 import_error *error);
 
+/* All tensors of `count` files as those of one file, without metadata: a checkpoint in several
+ * shards. The files belong to it from then on and are closed with it; when the call fails, they
+ * are the caller's still. IMPORT_ERR_HEADER for a tensor that two of them have. */
+import_status safetensors_join(safetensors_file *const *files, size_t count,
+                               safetensors_file **joined, import_error *error);
+
 /* NULL is fine. What came from the file is gone afterwards. */
 void safetensors_close(safetensors_file *file);
 
