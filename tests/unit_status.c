@@ -188,7 +188,7 @@ static int nvrtc_there(void)
 
 static void test_compiling(void **state)
 {
-    fbq_problem p = problem_of(16, 64, 0, 1), eight = problem_of(16, 64, 0, 9);
+    fbq_problem p = problem_of(16, 64, 0, 1), many = problem_of(16, 64, 0, 17);
     fbq_pick pick = {FBQ_KERNEL_FUSED, 1, 2, 1, 1, 2, 1, 0},
              wrong = {(fbq_kernel)2, 1, 2, 1, 1, 2, 1, 0};
     void *image;
@@ -198,7 +198,7 @@ static void test_compiling(void **state)
     PROVOKE(FBQ_ERR_OLD_DRIVER, compile(&p, 80, 0, OTHER, &error), OTHER, "12 or later");
     PROVOKE(FBQ_ERR_CAPABILITY, compile(&p, 75, 0, NULL, &error), "capability is 75", "80");
     PROVOKE(FBQ_ERR_CAPABILITY, compile(&p, -1, 1, NULL, &error), "capability is -1", "80");
-    PROVOKE(FBQ_ERR_UNSUPPORTED, compile(&eight, 80, 0, NULL, &error), "m_max is 9");
+    PROVOKE(FBQ_ERR_UNSUPPORTED, compile(&many, 80, 0, NULL, &error), "m_max is 17");
     PROVOKE(FBQ_ERR_NULL, compile(NULL, 80, 0, NULL, &error), "problem is NULL");
     PROVOKE(FBQ_ERR_NULL, fbq_compile(&p, &h200, NULL, 0, NULL, &image, &bytes, &error), "pick");
     PROVOKE(FBQ_ERR_NULL, fbq_compile(&p, NULL, &pick, 0, NULL, &image, &bytes, &error), "gpu");
