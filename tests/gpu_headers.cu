@@ -27,14 +27,14 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     typedef typename L::Stored Stored;
     const fbq_format format = {Stored::bits, Stored::group, (fbq_zero)Stored::zero,
                                (fbq_type)Stored::scale, (fbq_type)Stored::factor};
-    const fbq_problem p = {format, fbq_shape_of(n, k, r), L::x, L::x, 8, 0};
+    const fbq_problem p = {format, fbq_shape_of(n, k, r), L::x, L::x, 16, 0, 0};
     const fbq_pick down = {
         FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
     fbq_error error;
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
     int failed = 0;
-    for (int64_t m = 1; m <= 8; m += 7) {
+    for (int64_t m = 1; m <= 16; m = m == 1 ? 8 : m + 8) {
         std::vector<uint16_t> x(m * k), y(m * n), z(m * n);
         input_fill(p.x_type, x.data(), m, k, k, INPUT_NORMAL, 5);
         device_buffer dx = device_copy(x.data(), x.size() * 2, 0),
@@ -86,7 +86,7 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     none.m = 1;
     failed += fbq::linear<L, Pick>(other, none, nullptr) != FBQ_ERR_FORMAT;
     failed += fbq::linear<L, Pick>(p, none, nullptr) != FBQ_ERR_NULL;
-    none.m = 9;
+    none.m = 17;
     failed += fbq::linear<L, Pick>(p, none, nullptr) != FBQ_ERR_SIZE;
     device_layer_free(&d);
     layer_free(&l);

@@ -174,6 +174,7 @@ static void test_inputs(void **state)
                              FBQ_F16,
                              FBQ_F16,
                              8,
+                             0,
                              0};
             layer l = layer_make(&p, LAYER_RANDOM, 11 + i);
             device_layer d = device_layer_make(&l);
@@ -210,6 +211,7 @@ static void test_shapes(void **state)
                                  FBQ_F16,
                                  i % 3 == 2 ? FBQ_F32 : FBQ_F16,
                                  8,
+                                 0,
                                  0};
                 layer l = layer_make(&p, LAYER_RANDOM, 1000 + i);
                 device_layer d = device_layer_make(&l);
@@ -274,6 +276,7 @@ static void test_formats(void **state)
                          x,
                          FBQ_F16,
                          1,
+                         0,
                          0};
         formats_run(&p, i);
     }
@@ -292,6 +295,7 @@ static void test_types(void **state)
                          type,
                          type,
                          MOST_ROWS,
+                         0,
                          0};
         layer l = layer_make(&p, LAYER_RANDOM, 900 + (uint64_t)i);
         device_layer d = device_layer_make(&l);
@@ -309,6 +313,66 @@ static void test_types(void **state)
     }
 }
 
+/* batch_invariant: the first rows of a call have the bits that calls of fewer rows give. */
+static void test_batch_invariant(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < 4; i++) {
+        if (!mine())
+            continue;
+        const int64_t n = 2000, k = 3000, most = i & 1 ? 16 : 6;
+        fbq_problem p = {{4, 64, FBQ_ZERO_F16, FBQ_F16, FBQ_F16},
+                         fbq_shape_of(n, k, i & 2 ? 100 : 0),
+                         FBQ_F16,
+                         FBQ_F32,
+                         (int)most,
+                         0,
+                         1};
+        layer l = layer_make(&p, LAYER_RANDOM, 61);
+        device_layer d = device_layer_make(&l);
+        fbq_plan *plan = plan_of(&p, NULL, NULL);
+        uint16_t *x = malloc((size_t)(most * k) * 2);
+        float *all = malloc((size_t)(most * n) * 4), *some = malloc((size_t)(most * n) * 4);
+        assert_true(x && all && some);
+        input_fill(FBQ_F16, x, most, k, k, INPUT_MEAN, 5);
+        device_buffer dx = device_copy(x, (size_t)(most * k) * 2, 0);
+        device_buffer dy = device_make((size_t)(most * n) * 4, 0), state = state_make(plan);
+        device_buffer scratch = device_make(fbq_plan_scratch_bytes(plan), 0);
+        fbq_call call;
+        memset(&call, 0, sizeof call);
+        call.x = dx.data;
+        call.weights = d.weights.data;
+        call.down = d.down.data;
+        call.up = d.up.data;
+        call.y = dy.data;
+        call.scratch = scratch.data;
+        call.scratch_bytes = scratch.bytes;
+        call.state = state.data;
+        call.state_bytes = state.bytes;
+        for (call.m = most; call.m >= 1; call.m--) {
+            device_poison(&dy);
+            device_must(cudaDeviceSynchronize(), "poison");
+            assert_int_equal(fbq_linear(plan, &call, NULL), FBQ_OK);
+            device_must(cudaDeviceSynchronize(), "launch");
+            assert_true(device_fetch(&dy, call.m == most ? all : some));
+            if (call.m < most)
+                assert_memory_equal(some, all, (size_t)(call.m * n) * 4);
+        }
+        verdict v = layer_judge(&l, 0, 96, most, x, k, NULL, NULL, 0, all, n);
+        assert_true(v.bad == 0 && v.bound <= 4 && v.norm < 1e-3);
+        device_free(&dx);
+        device_free(&dy);
+        device_free(&scratch);
+        device_free(&state);
+        fbq_plan_free(plan);
+        device_layer_free(&d);
+        layer_free(&l);
+        free(x);
+        free(all);
+        free(some);
+    }
+}
+
 /* Integers and powers of two: the GPU's bits are the reference's. */
 static void test_exact(void **state)
 {
@@ -322,6 +386,7 @@ static void test_exact(void **state)
                          type,
                          FBQ_F32,
                          MOST_ROWS,
+                         0,
                          0};
         layer l = layer_make(&p, LAYER_EXACT, 5);
         device_layer d = device_layer_make(&l);
@@ -356,6 +421,7 @@ static void test_not_finite(void **unused)
                          type,
                          FBQ_F32,
                          (int)m,
+                         0,
                          0};
         layer l = layer_make(&p, LAYER_RANDOM, 31);
         device_layer d = device_layer_make(&l);
@@ -424,6 +490,7 @@ static void test_picks(void **state)
                          FBQ_F16,
                          FBQ_F16,
                          8,
+                         0,
                          0};
         fbq_pick f, d;
         fbq_error error;
@@ -453,6 +520,7 @@ static void test_graph(void **unused)
                      FBQ_F16,
                      FBQ_F16,
                      1,
+                     0,
                      0};
     layer l = layer_make(&p, LAYER_RANDOM, 21);
     device_layer d = device_layer_make(&l);
@@ -514,7 +582,8 @@ static void test_state(void **unused)
                      FBQ_F16,
                      FBQ_F16,
                      2,
-                     1};
+                     1,
+                     0};
     layer l = layer_make(&p, LAYER_RANDOM, 21);
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
@@ -554,7 +623,8 @@ static void test_bad_calls(void **unused)
                      FBQ_F16,
                      FBQ_F16,
                      2,
-                     2};
+                     2,
+                     0};
     layer l = layer_make(&p, LAYER_RANDOM, 1);
     device_layer d = device_layer_make(&l);
     fbq_plan *plan = plan_of(&p, NULL, NULL);
@@ -619,9 +689,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inputs),     cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_formats),    cmocka_unit_test(test_types),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_picks),      cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_state),      cmocka_unit_test(test_bad_calls)};
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_batch_invariant),
+        cmocka_unit_test(test_exact),      cmocka_unit_test(test_picks),
+        cmocka_unit_test(test_graph),      cmocka_unit_test(test_state),
+        cmocka_unit_test(test_bad_calls)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("worst norm %.2e, worst bound c = %.3f\n", worst_norm, worst_bound);
     fbq_close(context);

@@ -68,7 +68,8 @@ static fbq_problem draw_problem(void)
                      FBQ_F16,
                      wide ? FBQ_F32 : FBQ_F16,
                      m_max,
-                     wanted};
+                     wanted,
+                     0};
     return p;
 }
 
@@ -137,7 +138,8 @@ static void make_plans(fbq_context *context)
                                FBQ_F16,
                                FBQ_F16,
                                1,
-                               i + 1};
+                               i + 1,
+                               0};
         e->problem = i < 2 ? special : draw_problem();
         e->plan = i >= 2 && below(2) ? prepare_drawn(context, &e->problem) : NULL;
         if (!e->plan)

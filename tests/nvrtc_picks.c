@@ -48,8 +48,13 @@ static double seconds(void)
 
 static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, int m_max)
 {
-    fbq_problem p = {
-        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(4096, k, r), FBQ_F16, FBQ_F16, m_max, 0};
+    fbq_problem p = {{4, group, zero, FBQ_F16, FBQ_F16},
+                     fbq_shape_of(4096, k, r),
+                     FBQ_F16,
+                     FBQ_F16,
+                     m_max,
+                     0,
+                     0};
     return p;
 }
 

@@ -73,7 +73,7 @@ static fbq_status reference(fbq_error *error)
 }
 
 static const fbq_problem problem = {
-    {4, 32, FBQ_ZERO_NONE, FBQ_F16, FBQ_F16}, {70, 1, {{20, 5}}}, FBQ_F16, FBQ_F16, 2, 0};
+    {4, 32, FBQ_ZERO_NONE, FBQ_F16, FBQ_F16}, {70, 1, {{20, 5}}}, FBQ_F16, FBQ_F16, 2, 0, 0};
 
 static fbq_status compile_for(int capability, fbq_error *error)
 {

@@ -23,7 +23,7 @@ static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
 static fbq_problem problem_of(int group, fbq_zero zero, int64_t n, int64_t k, int64_t r, int m_max)
 {
     fbq_problem p = {
-        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max, 0};
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m_max, 0, 0};
     return p;
 }
 

@@ -82,6 +82,7 @@ static fbq_problem problem_of(int64_t n, int64_t k, int64_t r, int m_max)
                      FBQ_F16,
                      FBQ_F16,
                      m_max,
+                     0,
                      0};
     return p;
 }

@@ -90,7 +90,7 @@ int main()
 
     // Pack it: once, for every GPU and every number of rows.
     const fbq_problem problem = {
-        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m, 0};
+        {4, group, zero, FBQ_F16, FBQ_F16}, fbq_shape_of(n, k, r), FBQ_F16, FBQ_F16, m, 0, 0};
     fbq_layout layout;
     must(fbq_layout_of(&problem.format, &problem.shape, &layout, &error), "fbq_layout_of");
     std::vector<uint8_t> weights(layout.weights_bytes), down(layout.down_bytes);

@@ -85,7 +85,7 @@ int main(void)
 {
     fbq_error error = {FBQ_OK, 0, ""};
     fbq_format format = {4, GROUP, FBQ_ZERO_CODE, FBQ_F16, FBQ_F16};
-    fbq_problem problem = {format, fbq_shape_of(N, K, R), FBQ_F16, FBQ_F16, M};
+    fbq_problem problem = {format, fbq_shape_of(N, K, R), FBQ_F16, FBQ_F16, M, 0, 0};
     uint32_t seed = 1;
     int i, devices = 0, wrong = 0;
 

@@ -179,7 +179,7 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 template <class L, class Pick>
 fbq_status run_several(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
 {
-    if (call.m > 8)
+    if (f.problem.m_max > 8)
         return f.layout.rank_tiles ? run<L, Pick, 16, branch_behind_down>(f, call, stream)
                                    : run<L, Pick, 16, branch_none>(f, call, stream);
     return f.layout.rank_tiles ? run<L, Pick, 8, branch_behind_down>(f, call, stream)
@@ -227,6 +227,7 @@ size_t scratch_bytes(const fbq_problem &problem)
     fbq__fixed f;
     if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
         return 0;
+    f.problem = problem;
     f.down.slices = Pick::down_slices;
     f.fused.slices = 0; // where down is launched, and that is never less
     f.fused.splits = Pick::splits;
@@ -240,6 +241,7 @@ size_t state_bytes(const fbq_problem &problem)
     fbq__fixed f;
     if (fbq_layout_of(&problem.format, &problem.shape, &f.layout, nullptr) != FBQ_OK)
         return 0;
+    f.problem = problem;
     f.fused.slices = Pick::slices;
     f.fused.splits = Pick::splits;
     return fbq__state_bytes(&f, 1);
@@ -256,17 +258,16 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
     fbq_problem served = problem;
     if (call.m < 1 || call.m > problem.m_max)
         return FBQ_ERR_SIZE;
-    served.m_max = fbq__class_m(fbq__class_of(call.m), problem.m_max);
+    served.m_max = fbq__class_m(fbq__class_for(&problem, call.m), problem.m_max);
     fbq_status s = detail::fix<L, Pick>(served, &f);
     if (s == FBQ_OK)
         s = fbq__call_check(&f, &call);
-    if (s == FBQ_OK && call.m == 1) {
+    if (s == FBQ_OK && served.m_max == 1) {
         constexpr int branch = Pick::slices > 0 ? branch_whole : branch_behind_down;
         s = f.layout.rank_tiles ? detail::run<L, Pick, 1, branch>(f, call, stream)
                                 : detail::run<L, Pick, 1, branch_none>(f, call, stream);
     } else if (s == FBQ_OK) {
-        s = f.layout.rank_tiles ? detail::run<L, Pick, 8, branch_behind_down>(f, call, stream)
-                                : detail::run<L, Pick, 8, branch_none>(f, call, stream);
+        s = detail::run_several<L, Pick>(f, call, stream);
     }
     // nothing was launched with a pick that does not fit
     if constexpr (std::is_same_v<Pick, DefaultPick>)

@@ -174,6 +174,9 @@ typedef struct fbq_problem {
     int launches; /* what the default picks make of a layer with a sub-branch: 2, down and fused;
                    * 1, a fused that makes t itself, for up to 8 rows; 0, the faster of both in
                    * a chain */
+    int batch_invariant; /* not 0: a row of y has the same bits however many rows a call brings, 1
+                          * .. m_max, and whatever the others are. All calls then take the kernel
+                          * for m_max rows, which a single row pays for */
 } fbq_problem;
 
 /* What a pick depends on of a GPU. */

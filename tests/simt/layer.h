@@ -49,6 +49,7 @@ typedef struct layer_case {
     int one_launch; /* slices of K, where fused makes t itself; 0: behind down */
     int impatient;  /* and a block makes what it would wait for at once */
     int chained;
+    int batch_invariant;
     int default_picks; /* none of the seven above, but fbq_pick_default */
     int k_known;       /* a kernel for this K alone */
     int tight;      /* as little shared memory as will do: x cannot stay; 0: as much as is wanted */

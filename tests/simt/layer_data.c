@@ -222,7 +222,7 @@ static fbq_status make_shared_memory(layer *l, const layer_case *c, fbq_error *e
 {
     if (c->default_picks)
         return FBQ_OK;
-    const int64_t most = fbq__class_m(fbq__class_of(c->m), (int)(c->m_max ? c->m_max : c->m));
+    const int64_t most = fbq__class_m(fbq__class_for(&l->problem, c->m), l->problem.m_max);
     if (c->tight) {
         l->gpu.shared_block = (int)fbq__fused_least_bytes(&l->layout, &l->gpu, &l->fused, most);
         l->gpu.shared_sm = l->gpu.shared_block + 1024;
@@ -250,6 +250,7 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     l->problem.x_type = c->x_type ? c->x_type : FBQ_F16;
     l->problem.y_type = c->y_type ? c->y_type : l->problem.x_type;
     l->problem.m_max = (int)(c->m_max ? c->m_max : c->m);
+    l->problem.batch_invariant = c->batch_invariant;
     l->problem.launches = c->default_picks ? 2 : 0; /* those are compiled for the CPU */
     make_picks(l, c);
     status = fbq_layout_of(&l->problem.format, &l->problem.shape, &l->layout, error);

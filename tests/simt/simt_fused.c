@@ -475,6 +475,35 @@ static void same_bits_in_any_order(void **state)
     }
 }
 
+/* A row's bits do not depend on how many rows a call brings, nor on the others. */
+static void batch_invariant(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 4; variant++) {
+        layer_result all, some;
+        layer_case c = base;
+        c.n = 70;
+        c.k = 900;
+        c.r = variant & 1 ? 70 : 0; /* pieces that warps share */
+        c.zero = FBQ_ZERO_CODE;
+        c.y_type = FBQ_F32; /* fp16 would hide another order of sums */
+        c.m_max = c.m = variant & 2 ? 16 : 8;
+        c.batch_invariant = 1;
+        c.sms = 5;
+        assert_true(layer_run(&c, &all));
+        for (c.m = 1; c.m < c.m_max; c.m += 1 + c.m / 3) {
+            /* rows are drawn one after the other, so these are the first of those above */
+            const int right = layer_run(&c, &some);
+            if (!right)
+                layer_print(&some);
+            assert_true(right);
+            assert_memory_equal(some.y, all.y, (size_t)(c.m * c.n) * 4);
+            free(some.y);
+        }
+        free(all.y);
+    }
+}
+
 /* With small integers and powers of two every sum is exact, whatever its order: the kernels must
  * give the reference's bits, here and on any GPU. */
 static void exact_bits(void **state)
@@ -576,6 +605,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_pick),
         cmocka_unit_test(any_group),
         cmocka_unit_test(same_bits_in_any_order),
+        cmocka_unit_test(batch_invariant),
         cmocka_unit_test(exact_bits),
         cmocka_unit_test(any_x),
         cmocka_unit_test(any_round),

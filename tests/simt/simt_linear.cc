@@ -115,7 +115,7 @@ fbq_status open(const fbq_problem *problem, const fbq_simt_options *options, int
         options = &defaults;
     }
     f->problem = *problem;
-    f->problem.m_max = fbq__class_m(fbq__class_of(m), problem->m_max);
+    f->problem.m_max = fbq__class_m(fbq__class_for(problem, m), problem->m_max);
     problem = &f->problem;
     f->gpu = options->gpu ? *options->gpu : *fbq_simt_gpu();
     fbq_status status = fbq_layout_of(&problem->format, &problem->shape, &f->layout, error);
@@ -265,7 +265,7 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     simt::fused_body fused_body = find_fused(f, options.k_known != 0);
     simt::down_body down_body =
         simt::find_down((int)f.problem.x_type, (int)f.layout.format.factor_type,
-                        fbq__columns(call->m), f.down.warps, f.down.chunks);
+                        fbq__columns(fbq__rows(&f, call->m)), f.down.warps, f.down.chunks);
     const bool wants_down = call->down && fbq__branch(&f.layout, &f.fused) == 1;
     if ((!fused_body && !only_down) || (!down_body && wants_down)) {
         char text[384], pick[128];

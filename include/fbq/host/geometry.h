@@ -26,6 +26,13 @@ static inline int fbq__class_m(int index, int m_max)
     return index < FBQ__CLASSES - 1 && most[index] < m_max ? most[index] : m_max;
 }
 
+/* The class that serves calls of m rows, and that class's most rows. With batch_invariant the
+ * largest serves all. */
+static inline int fbq__class_for(const fbq_problem *problem, int64_t m)
+{
+    return fbq__class_of(problem->batch_invariant ? problem->m_max : m);
+}
+
 /* The part of a layer and its picks that does not change from call to call. problem.m_max is that
  * of the class. */
 typedef struct fbq__fixed {
@@ -37,6 +44,13 @@ typedef struct fbq__fixed {
     int paired;   /* fused was compiled to so few registers that two launches fit side by side;
                    * never by nvcc */
 } fbq__fixed;
+
+/* The rows that decide what a call of m rows is given: those of its class's kernel where the order
+ * of sums shall not depend on m, since m also decides how warps share the up-projection. */
+static inline int64_t fbq__rows(const fbq__fixed *f, int64_t m)
+{
+    return f->problem.batch_invariant ? f->problem.m_max : m;
+}
 
 /* One kernel launch, without its function. */
 typedef struct fbq__launch {
@@ -86,7 +100,8 @@ static inline size_t fbq__sums_bytes(const fbq__fixed *f, int64_t m)
 {
     if (fbq__splits(&f->fused) == 1)
         return 0;
-    return (size_t)(f->fused.splits * f->layout.tiles * FBQ_TILE * fbq__columns(m)) * sizeof(float);
+    return (size_t)(f->fused.splits * f->layout.tiles * FBQ_TILE * fbq__columns(fbq__rows(f, m))) *
+           sizeof(float);
 }
 
 static inline size_t fbq__scratch_bytes(const fbq__fixed *f, int64_t m)
@@ -412,7 +427,8 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     launch->grid_x = (unsigned)l->rank_tiles;
     launch->grid_y = (unsigned)f->down.slices;
     launch->threads = (unsigned)f->down.warps * 32;
-    launch->shared_bytes = (unsigned)(f->down.warps * FBQ_TILE * fbq__columns(call->m) * 4);
+    launch->shared_bytes =
+        (unsigned)(f->down.warps * FBQ_TILE * fbq__columns(fbq__rows(f, call->m)) * 4);
 }
 
 /* May fused start while the kernel before it runs? One that is compiled to stand behind down does
@@ -428,10 +444,11 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
     const int64_t grid = fbq__blocks(l, &f->gpu, pick);
+    const int64_t rows = fbq__rows(f, call->m);
     int64_t most = fbq__fused_most_bytes(&f->gpu, pick), least;
-    fbq__shared shared = fbq__shared_of(l, &f->gpu, pick, call->m, f->resident, 2);
+    fbq__shared shared = fbq__shared_of(l, &f->gpu, pick, rows, f->resident, 2);
     if (shared.bytes > most)
-        shared = fbq__shared_of(l, &f->gpu, pick, call->m, f->resident, 1);
+        shared = fbq__shared_of(l, &f->gpu, pick, rows, f->resident, 1);
     memset(args, 0, sizeof *args);
     args->x = call->x;
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
@@ -466,11 +483,11 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->patience = FBQ__PATIENCE;
     args->chained = call->chained != 0;
     args->hold = fbq__hold(f);
-    args->x_bytes = (int)fbq__x_bytes(l, &f->gpu, pick, call->m, f->resident);
+    args->x_bytes = (int)fbq__x_bytes(l, &f->gpu, pick, rows, f->resident);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
-    args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick, call->m);
-    args->piece_shift = fbq__piece_shift(l, pick, call->m);
-    args->up_shift = fbq__up_shift(l, &f->gpu, pick, call->m);
+    args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick, rows);
+    args->piece_shift = fbq__piece_shift(l, pick, rows);
+    args->up_shift = fbq__up_shift(l, &f->gpu, pick, rows);
     args->results_stride = (int)shared.stride;
     args->results_turn = (int)shared.turn;
     args->smem_results = (int)shared.results;

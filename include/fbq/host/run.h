@@ -16,6 +16,7 @@ typedef struct fbq__served {
 struct fbq_plan {
     const fbq_context *context;
     int64_t m_max;
+    fbq_problem problem;
     int overlaps; /* compiled for sm_90 or later: down may start before the kernel before it ends */
     CUlibrary library[FBQ__CLASSES];
     fbq__served served[FBQ__CLASSES];
@@ -172,8 +173,9 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
     memset(p, 0, sizeof *p);
     p->context = context;
     p->m_max = problem->m_max;
+    p->problem = *problem;
     status = FBQ_OK;
-    for (int i = 0; i <= fbq__class_of(p->m_max) && status == FBQ_OK; i++)
+    for (int i = fbq__class_for(problem, 1); i <= fbq__class_of(p->m_max) && status == FBQ_OK; i++)
         status = fbq__served_make(p, problem, i, down, fused, error);
     if (status != FBQ_OK) {
         fbq_plan_free(p);
@@ -200,7 +202,7 @@ static size_t fbq__plan_most(const fbq_plan *plan, size_t (*wanted)(const fbq__f
     if (!plan)
         return 0;
     for (int64_t m = 1; m <= plan->m_max; m++) {
-        size_t bytes = wanted(&plan->served[fbq__class_of(m)].fixed, m);
+        size_t bytes = wanted(&plan->served[fbq__class_for(&plan->problem, m)].fixed, m);
         most = bytes > most ? bytes : most;
     }
     return most;
@@ -225,7 +227,7 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
         return FBQ_ERR_SIZE;
     if ((unsigned)kernel >= FBQ_KERNELS)
         return FBQ_ERR_PICK;
-    f = &plan->served[fbq__class_of(m)].fixed;
+    f = &plan->served[fbq__class_for(&plan->problem, m)].fixed;
     *pick = kernel == FBQ_KERNEL_DOWN ? f->down : f->fused;
     return FBQ_OK;
 }
@@ -272,7 +274,7 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
         return FBQ_ERR_NULL;
     if (call->m < 1 || call->m > plan->m_max)
         return FBQ_ERR_SIZE;
-    served = &plan->served[fbq__class_of(call->m)];
+    served = &plan->served[fbq__class_for(&plan->problem, call->m)];
     FBQ__TRY(fbq__call_check(&served->fixed, call));
     d = &plan->context->driver;
     if (d->context_device(&current) != CUDA_SUCCESS || current != plan->context->device)
