@@ -22,10 +22,11 @@ template <int Bits, int Group, int Zero, int Scale, int Factor, int Out>
 reconstruct_body body_of(bool adds)
 {
     typedef fbq::Format<Bits, Group, Zero, Scale, Factor> Stored;
-    constexpr int warps = FBQ__RECONSTRUCT_WARPS, chunks = FBQ__RECONSTRUCT_CHUNKS,
-                  tiles = FBQ__RECONSTRUCT_TILES;
-    return adds ? fbq::reconstruct<fbq::Reconstruct<Stored, Out, true, warps, chunks, tiles>>
-                : fbq::reconstruct<fbq::Reconstruct<Stored, Out, false, warps, chunks, tiles>>;
+    constexpr int warps = FBQ__RECONSTRUCT_WARPS, chunks = FBQ__RECONSTRUCT_CHUNKS;
+    return adds ? fbq::reconstruct<fbq::Reconstruct<Stored, Out, true, warps, chunks,
+                                                    FBQ__RECONSTRUCT_TILES(true)>>
+                : fbq::reconstruct<fbq::Reconstruct<Stored, Out, false, warps, chunks,
+                                                    FBQ__RECONSTRUCT_TILES(false)>>;
 }
 
 // Null where it was not instantiated. Without ranks there is no type of factors to ask for.

@@ -29,6 +29,7 @@ typedef struct job {
     int64_t n[SEGMENTS], r[SEGMENTS], k;
     int concatenate, no_branch; /* the factors are left out of the call */
     int exact;                  /* small integers and powers of two */
+    int huge;                   /* and scales so large that fp16 cannot hold every weight */
     int64_t gap;                /* words between rows of w */
     int shift;                  /* words by which w misses a 16-byte boundary */
     int sms, capability, steps; /* 0: 2, 90, as many steps of 16 ranks as are wanted */
@@ -99,9 +100,10 @@ static void make_weights(layer *l, const job *c, uint64_t *state)
     for (int64_t i = 0; i < codes; i++)
         l->codes[i] = (uint8_t)between(state, 0, most);
     for (int64_t i = 0; i < groups; i++)
-        l->scales[i] =
-            fbq_word_of_f32(y->format.scale_type, c->exact ? ldexpf(1, between(state, -2, 1))
-                                                           : (float)(0.02 + 0.01 * uniform(state)));
+        l->scales[i] = fbq_word_of_f32(y->format.scale_type,
+                                       c->huge    ? ldexpf(1, between(state, 11, 15))
+                                       : c->exact ? ldexpf(1, between(state, -2, 1))
+                                                  : (float)(0.02 + 0.01 * uniform(state)));
     l->zeros = memory((size_t)groups * 2);
     for (int64_t i = 0; i < groups; i++)
         if (y->format.zero == FBQ_ZERO_CODE)
@@ -218,7 +220,7 @@ static int right(const layer *l, const job *c, const uint16_t *w, int64_t stride
         for (int64_t k = 0; k < c->k; k++) {
             const double want = l->w[n * c->k + k], bound = bound_of(l, c, n, k);
             const double got = fbq_f32_of_word(l->what.w_type, w[n * stride + k]);
-            const double ratio = fabs(got - want) / bound;
+            const double ratio = c->exact ? 0 : fabs(got - want) / bound;
             *worst = ratio > *worst ? ratio : *worst;
             if (c->exact ? w[n * stride + k] != fbq_word_of_f32(l->what.w_type, (float)want)
                          : !(ratio <= 1)) {
@@ -385,6 +387,17 @@ static void left_out(void **state)
     }
 }
 
+/* A weight beyond the range of w's type is an infinity. */
+static void beyond_range(void **state)
+{
+    (void)state;
+    for (int f = 0; f < FORMATS; f += 2) {
+        job c = base(f);
+        c.exact = c.huge = 1;
+        check(&c);
+    }
+}
+
 /* w anywhere, rows anywhere: vectors and single words. */
 static void any_alignment(void **state)
 {
@@ -421,9 +434,10 @@ static void any_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_format), cmocka_unit_test(any_size), cmocka_unit_test(any_rank),
-        cmocka_unit_test(segments),     cmocka_unit_test(left_out), cmocka_unit_test(any_alignment),
-        cmocka_unit_test(any_order),
+        cmocka_unit_test(every_format), cmocka_unit_test(any_size),
+        cmocka_unit_test(any_rank),     cmocka_unit_test(segments),
+        cmocka_unit_test(left_out),     cmocka_unit_test(any_alignment),
+        cmocka_unit_test(beyond_range), cmocka_unit_test(any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

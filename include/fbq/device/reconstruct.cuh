@@ -19,87 +19,12 @@
 #ifndef FBQ_DEVICE_RECONSTRUCT_CUH
 #define FBQ_DEVICE_RECONSTRUCT_CUH
 
-#include "multiply.cuh"
+#include "dequantise.cuh"
 
 namespace fbq
 {
 inline namespace FBQ_NAMESPACE
 {
-
-// What a reconstruct kernel is compiled for.
-//   Stored   a Format                Chunks   of a strip
-//   Out      type of w               Tiles    of 16 rows that a warp takes at a time
-//   Adds     B . A is added
-template <class Stored, int Out, bool Adds, int Warps, int Chunks, int Tiles>
-struct Reconstruct {
-    static_assert(Out == type_f16 || Out == type_bf16, "");
-    static_assert(Warps >= 1 && Warps <= 32 && Warps % Chunks == 0, "");
-    static_assert(Tiles >= 1 && Tiles <= 4, "");
-    static constexpr int bits = Stored::bits, group = Stored::group, zero = Stored::zero,
-                         scale = Stored::scale, factor = Stored::factor, out = Out;
-    static constexpr bool adds = Adds;
-    static constexpr int warps = Warps, chunks = Chunks, tiles = Tiles;
-    static constexpr int band_tiles = Warps / Chunks * Tiles;
-    static constexpr int groups = group == 32 ? 2 : 1; // that a chunk meets
-    static constexpr int group_bytes = zero == zero_f16 ? 64 : 32;
-};
-
-// ---- Stored numbers ----
-
-// A lane's part of a chunk of a tile.
-template <class C>
-struct StoredChunk {
-    u32 codes[2 * C::bits]; // the first half; unpack.cuh counts in units of two chunks
-    u32 scale[C::groups], zero[C::groups];
-};
-
-// A lane's words of a chunk's codes, out of the span of docs/layout.md that it lies in.
-template <int Bits>
-FBQ_DEVICE void chunk_words(u32 (&words)[2 * Bits], const u8 *codes, int chunk, int lane)
-{
-    if (Bits == 4) {
-        put_words(words, 0, ldg_stream_u32x4(codes + (i64)chunk * 512 + lane * 16));
-    } else if (Bits == 2) {
-        const u32x2 v = ldg_u32x2(codes + (i64)(chunk / 2) * 512 + lane * 16 + chunk % 2 * 8);
-        words[0] = v.x;
-        words[1] = v.y;
-    } else {
-        const bool second = chunk % 2;
-        const u8 *span = codes + (i64)(chunk / 2) * 768 + lane * 8;
-        const u32x2 pair = ldg_u32x2(span + (second ? 512 : 0));
-        const u32 single = ldg_u32(span + (second ? 260 : 256));
-        words[0] = second ? single : pair.x;
-        words[1] = second ? pair.x : pair.y;
-        words[2] = second ? pair.y : single;
-    }
-}
-
-template <class C>
-FBQ_DEVICE StoredChunk<C> chunk_load(const fbq_reconstruct_args &args, int tile, int chunk,
-                                     int lane)
-{
-    const u8 *record = (const u8 *)args.records + (i64)tile * args.record_bytes;
-    const u8 *scales = record + args.codes_bytes + (lane >> 2) * (C::group_bytes / 8);
-    const u8 *zeros = record + args.codes_bytes + args.scales_bytes + (lane >> 2);
-    const int first = C::group == 0 ? 0 : chunk * chunk_codes / (C::group ? C::group : 1);
-    StoredChunk<C> v;
-    chunk_words<C::bits>(v.codes, record, chunk, lane);
-    FBQ_UNROLL
-    for (int i = 0; i < C::groups; i++) {
-        const i64 group = first + i;
-        v.zero[i] = 0;
-        if (C::zero == zero_f16) {
-            const u32x2 both = ldg_u32x2(scales + group * C::group_bytes);
-            v.scale[i] = both.x;
-            v.zero[i] = both.y;
-        } else {
-            v.scale[i] = ldg_u32(scales + group * C::group_bytes);
-            if (C::zero == zero_code)
-                v.zero[i] = ldg_u8(zeros + group * 8);
-        }
-    }
-    return v;
-}
 
 // ---- B . A ----
 
@@ -136,110 +61,49 @@ FBQ_DEVICE u32x4 up_operand(const u8 *block, int lane)
     return u32x4{low.x, low.y, high.x, high.y};
 }
 
-// c += B . A of some steps of 16 ranks. `strip`: where the warp's chunk begins; `up`: the first
-// block of each tile.
+// Where a warp finds its tiles' blocks of B: the first tile's, and how far on the others' are.
 template <class C>
-FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip,
-                            const u8 *const (&up)[C::tiles], int steps, int lane)
+struct UpAt {
+    const u8 *first;
+    int apart[C::tiles];
+};
+
+template <class C>
+FBQ_DEVICE void up_load(u32x4 (&b)[C::tiles], const UpAt<C> &up, int lane)
 {
-    u32x4 b[C::tiles];
     FBQ_UNROLL
     for (int i = 0; i < C::tiles; i++)
-        b[i] = up_operand(up[i], lane);
+        b[i] = up_operand(up.first + up.apart[i], lane);
+}
+
+// c += B . A of some steps of 16 ranks. `strip`: where the warp's chunk begins.
+template <class C>
+FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip, UpAt<C> up, int steps,
+                            int lane)
+{
+    u32x4 b[C::tiles], next[C::tiles];
+    up_load(b, up, lane);
     FBQ_NO_UNROLL
-    for (int step = 0; step < steps; step++) {
-        u32x4 next[C::tiles]; // on its way meanwhile; the last one comes twice
-        FBQ_UNROLL
-        for (int i = 0; i < C::tiles; i++)
-            next[i] = up_operand(up[i] + min_int(step + 1, steps - 1) * block_bytes, lane);
+    for (int left = steps; left > 0; left--) {
+        up.first += left > 1 ? block_bytes : 0; // the last one comes twice
+        up_load(next, up, lane);                // on its way meanwhile
         FBQ_UNROLL
         for (int j = 0; j < 4; j++) {
-            const u32x4 a = lds_u32x4(strip + (u32)(step * 2048 + j * 512 + lane * 16));
+            const u32x4 a = lds_u32x4(strip + (u32)(j * 512 + lane * 16));
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++) {
                 mma<C::factor>(c[i][j / 2][j % 2 * 2], b[i], a.x, a.y);
                 mma<C::factor>(c[i][j / 2][j % 2 * 2 + 1], b[i], a.z, a.w);
             }
         }
+        strip += 2048;
         FBQ_UNROLL
         for (int i = 0; i < C::tiles; i++)
             b[i] = next[i];
     }
 }
 
-// ---- Writing ----
-
-// What turns bias + q and -(bias + most - q) (unpack.cuh) of a row into weights.
-struct RowScale {
-    float scale, even, odd;
-};
-
-template <class C>
-FBQ_DEVICE RowScale row_scale(float scale, float zero)
-{
-    constexpr int bias = 1 << (Number<type_f16>::mantissa - Biased<type_f16, C::bits>::place);
-    constexpr int most = (1 << C::bits) - 1;
-    return RowScale{scale, add((float)bias, zero), sub((float)(bias + most), zero)};
-}
-
-// Two neighbouring weights: s (q - z) + c, with one rounding beside those of q - z and of w.
-template <class C>
-FBQ_DEVICE u32 weights_of(u32 biased, const RowScale &r, float c_even, float c_odd)
-{
-    float even, odd;
-    f32x2_of_f16x2(biased, even, odd);
-    even = sub(even, r.even);
-    odd = add(odd, r.odd);
-    return C::adds ? pair_of_f32<C::out>(fma(r.scale, even, c_even), fma(r.scale, odd, c_odd))
-                   : pair_of_f32<C::out>(mul(r.scale, even), mul(r.scale, odd));
-}
-
-// Eight numbers of a row, those within K.
-template <class C>
-FBQ_DEVICE void write_eight(const fbq_reconstruct_args &args, int row, int k, const u32x4 &v)
-{
-    u16 *to = (u16 *)args.w + (i64)row * args.w_stride + k;
-    if (args.w_vectors && k + 8 <= args.k) {
-        stg_u32x4(to, v);
-        return;
-    }
-    const u32 pair[4] = {v.x, v.y, v.z, v.w};
-    FBQ_UNROLL
-    for (int i = 0; i < 8; i++)
-        if (k + i < args.k)
-            stg_u16(to + i, pair[i / 2] >> i % 2 * 16);
-}
-
-// A tile of a chunk, from `row` on.
-template <class C>
-FBQ_DEVICE void write_tile(const fbq_reconstruct_args &args, const StoredChunk<C> &stored,
-                           const float (&c)[2][4][4], int row, int end_row, int chunk, int lane)
-{
-    const int upper_row = row + (lane >> 2), lower_row = upper_row + 8;
-    FBQ_UNROLL
-    for (int h = 0; h < 2; h++) {
-        const int group = C::groups == 2 ? h : 0, k = chunk * chunk_codes + h * 32 + (lane & 3) * 8;
-        float upper_scale, lower_scale, upper_zero, lower_zero;
-        f32x2_of<C::scale>(stored.scale[group], upper_scale, lower_scale);
-        zeros_of<C>(stored.zero[group], upper_zero, lower_zero);
-        const RowScale upper = row_scale<C>(upper_scale, upper_zero),
-                       lower = row_scale<C>(lower_scale, lower_zero);
-        u32 above[4], below[4];
-        FBQ_UNROLL
-        for (int i = 0; i < 2; i++) {
-            const u32x4 v = operand_of<type_f16, C::bits>(stored.codes, 2 * h + i);
-            const float(&first)[4] = c[h][2 * i], (&second)[4] = c[h][2 * i + 1];
-            above[2 * i] = weights_of<C>(v.x, upper, first[0], first[1]);
-            below[2 * i] = weights_of<C>(v.y, lower, first[2], first[3]);
-            above[2 * i + 1] = weights_of<C>(v.z, upper, second[0], second[1]);
-            below[2 * i + 1] = weights_of<C>(v.w, lower, second[2], second[3]);
-        }
-        if (upper_row < end_row)
-            write_eight<C>(args, upper_row, k, u32x4{above[0], above[1], above[2], above[3]});
-        if (lower_row < end_row)
-            write_eight<C>(args, lower_row, k, u32x4{below[0], below[1], below[2], below[3]});
-    }
-}
+// ---- B behind K ----
 
 // B behind K, a row a warp: a segment's ranks in columns of its own, zeros in the others'.
 template <class C>
@@ -276,55 +140,66 @@ FBQ_DEVICE void write_up(const fbq_reconstruct_args &args, int warp, int lane)
 
 // ---- The kernel ----
 
-// Which part of A shared memory has.
-struct HeldStrip {
-    int strip, segment, first_step;
+// What a warp has of a block's run: a chunk, and tiles of a segment from `tile` on, of which `last`
+// is the last one.
+struct Place {
+    int segment, chunk, tile, last;
+    bool mine; // there is that much
 };
 
-// One band of a strip.
 template <class C>
-FBQ_DEVICE void write_band(const fbq_reconstruct_args &args, saddr area, HeldStrip &held, int strip,
-                           int band, int s, int warp, int lane)
+FBQ_DEVICE Place place_of(const fbq_reconstruct_args &args, int index, int warp)
 {
-    const fbq_reconstruct_segment &segment = args.segment[s];
-    const int chunk = strip * C::chunks + warp % C::chunks;
-    const int tile = (band - segment.first_band) * C::band_tiles + warp / C::chunks * C::tiles;
-    const int row = segment.first_row + tile * tile_rows;
-    const int last = (segment.end_row - segment.first_row - 1) / tile_rows;
-    const bool mine = chunk < args.chunks && tile <= last;
-    StoredChunk<C> stored[C::tiles];
-    float c[C::tiles][2][4][4] = {};
+    const int band = index % args.bands;
+    Place p;
+    p.segment = 0;
+    while (p.segment + 1 < args.segments && band >= args.segment[p.segment + 1].first_band)
+        p.segment++;
+    const fbq_reconstruct_segment &segment = args.segment[p.segment];
+    p.chunk = index / args.bands * C::chunks + warp % C::chunks;
+    p.tile = (band - segment.first_band) * C::band_tiles + warp / C::chunks * C::tiles;
+    p.last = (segment.end_row - segment.first_row - 1) / tile_rows;
+    p.mine = p.chunk < args.chunks && p.tile <= p.last;
+    return p;
+}
+
+template <class C>
+FBQ_DEVICE void band_ahead(const fbq_reconstruct_args &args, int index, int warp, int lane)
+{
+    const Place p = place_of<C>(args, index, warp);
     FBQ_UNROLL
     for (int i = 0; i < C::tiles; i++)
-        if (mine)
-            stored[i] =
-                chunk_load<C>(args, segment.first_tile + min_int(tile + i, last), chunk, lane);
+        if (p.mine && p.tile + i <= p.last)
+            chunk_ahead<C>(args, args.segment[p.segment].first_tile + p.tile + i, p.chunk, lane);
+}
+
+// c = B . A of a place. `fresh`: shared memory has not the strip's part of A yet.
+template <class C>
+FBQ_DEVICE void band_product(float (&c)[C::tiles][2][4][4], const fbq_reconstruct_args &args,
+                             saddr area, const Place &p, bool fresh, int warp, int lane)
+{
+    const fbq_reconstruct_segment &segment = args.segment[p.segment];
     FBQ_NO_UNROLL
-    for (int first = 0; C::adds && first < segment.rank_tiles; first += args.piece_steps) {
+    for (int first = 0; first < segment.rank_tiles; first += args.piece_steps) {
         const int steps = min_int(segment.rank_tiles - first, args.piece_steps);
-        if (held.strip != strip || held.segment != s || held.first_step != first) {
+        if (fresh || steps < segment.rank_tiles) {
             sync_block(); // all have done with what is there
-            strip_fill<C>(args, area, strip * C::chunks, segment.first_rank_tile + first, steps,
-                          warp, lane);
+            strip_fill<C>(args, area, p.chunk - warp % C::chunks, segment.first_rank_tile + first,
+                          steps, warp, lane);
             sync_block();
-            held = HeldStrip{strip, s, first};
         }
-        if (mine) {
-            const u8 *up[C::tiles];
+        if (p.mine) {
+            UpAt<C> up;
+            up.first =
+                (const u8 *)args.b_blocks +
+                (segment.first_block + (i64)p.tile * segment.rank_tiles + first) * block_bytes;
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++)
-                up[i] = (const u8 *)args.b_blocks +
-                        (segment.first_block + (i64)min_int(tile + i, last) * segment.rank_tiles +
-                         first) *
-                            block_bytes;
+                up.apart[i] = min_int(i, p.last - p.tile) * segment.rank_tiles * block_bytes;
             add_product<C>(c, area + (u32)(warp % C::chunks * args.piece_steps * 2048), up, steps,
                            lane);
         }
     }
-    FBQ_UNROLL
-    for (int i = 0; i < C::tiles; i++)
-        if (mine)
-            write_tile<C>(args, stored[i], c[i], row + i * tile_rows, segment.end_row, chunk, lane);
 }
 
 // Shared memory: C::chunks * args.piece_steps * 2048 bytes where B . A is added, else none.
@@ -336,16 +211,31 @@ FBQ_DEVICE void reconstruct(const fbq_reconstruct_args &args)
     const i64 all = (i64)args.strips * args.bands;
     const int begin = (int)(all * block_index_x() / grid_blocks_x());
     const int end = (int)(all * (block_index_x() + 1) / grid_blocks_x());
-    HeldStrip held = {-1, 0, 0};
+    if (begin < end)
+        band_ahead<C>(args, begin, warp, lane); // which cannot read what is stale later
     wait_for_producer();
     let_dependents_start();
     FBQ_NO_UNROLL
-    for (int i = begin; i < end; i++) {
-        const int strip = i / args.bands, band = i % args.bands;
-        int s = 0;
-        while (s + 1 < args.segments && band >= args.segment[s + 1].first_band)
-            s++;
-        write_band<C>(args, area, held, strip, band, s, warp, lane);
+    for (int index = begin; index < end; index++) {
+        const Place p = place_of<C>(args, index, warp);
+        const fbq_reconstruct_segment &segment = args.segment[p.segment];
+        float c[C::tiles][2][4][4] = {};
+        if (index + 1 < end)
+            band_ahead<C>(args, index + 1, warp, lane);
+        if (C::adds)
+            band_product<C>(c, args, area, p,
+                            index == begin || index % args.bands == segment.first_band, warp, lane);
+        StoredChunk<C> stored[C::tiles];
+        FBQ_UNROLL
+        for (int i = 0; i < C::tiles; i++)
+            if (p.mine)
+                stored[i] = chunk_load<C>(args, segment.first_tile + min_int(p.tile + i, p.last),
+                                          p.chunk, lane);
+        FBQ_UNROLL
+        for (int i = 0; i < C::tiles; i++)
+            if (p.mine)
+                write_tile<C>(args, stored[i], c[i], segment.first_row + (p.tile + i) * tile_rows,
+                              segment.end_row, p.chunk, lane);
     }
     if (!C::adds && args.ranks > 0)
         write_up<C>(args, warp, lane);

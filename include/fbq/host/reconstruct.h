@@ -7,13 +7,12 @@
 
 #include "geometry.h"
 
-/* What the kernel is compiled for (device/reconstruct.cuh). With B . A a block of so many warps
- * fills the registers of a multiprocessor; without it two do, and more loads are on their way. */
+/* What the kernel is compiled for (device/dequantise.cuh). With B . A a block of so many warps
+ * fills the registers of a multiprocessor; without it two do. */
 #define FBQ__RECONSTRUCT_WARPS 16
-#define FBQ__RECONSTRUCT_CHUNKS 4 /* of 64 k: a strip */
-#define FBQ__RECONSTRUCT_TILES 2  /* of 16 rows a warp */
-#define FBQ__RECONSTRUCT_BAND \
-    (FBQ__RECONSTRUCT_WARPS / FBQ__RECONSTRUCT_CHUNKS * FBQ__RECONSTRUCT_TILES) /* tiles */
+#define FBQ__RECONSTRUCT_CHUNKS 4                      /* of 64 k: a strip */
+#define FBQ__RECONSTRUCT_TILES(adds) ((adds) ? 2 : 1)  /* of 16 rows a warp */
+#define FBQ__RECONSTRUCT_BLOCKS(adds) ((adds) ? 1 : 2) /* of a multiprocessor */
 
 /* The part that does not change from call to call. */
 typedef struct fbq__reconstruct_fixed {
@@ -26,11 +25,6 @@ typedef struct fbq__reconstruct_fixed {
 static inline int fbq__reconstruct_adds(const fbq__reconstruct_fixed *f)
 {
     return f->layout.rank_tiles > 0 && !f->what.concatenate;
-}
-
-static inline int fbq__reconstruct_blocks_per_sm(int adds)
-{
-    return adds ? 1 : 2;
 }
 
 /* Columns of w behind K. */
@@ -58,10 +52,13 @@ static inline int64_t fbq__reconstruct_piece(const fbq__reconstruct_fixed *f)
     return !fbq__reconstruct_adds(f) ? 0 : most < room ? most : room;
 }
 
-static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, int adds,
+/* `adds`: the kernel is one that adds; it adds where `factors` are given. */
+static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, int adds, int factors,
                                              fbq_reconstruct_args *args)
 {
     const fbq_layout *l = &f->layout;
+    const int64_t band =
+        FBQ__RECONSTRUCT_WARPS / FBQ__RECONSTRUCT_CHUNKS * FBQ__RECONSTRUCT_TILES(adds);
     int64_t row = 0, rank = 0, bands = 0;
     for (int s = 0; s < l->shape.segments; s++) {
         fbq_reconstruct_segment *segment = &args->segment[s];
@@ -70,12 +67,12 @@ static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, in
         segment->first_tile = (int)l->tile_first[s];
         segment->first_row = (int)row;
         segment->first_rank_tile = (int)l->rank_first[s];
-        segment->rank_tiles = adds ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
+        segment->rank_tiles = adds && factors ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
         segment->first_block = (int)l->up_first[s];
         segment->first_rank = (int)rank;
         row += l->shape.segment[s].n;
         rank += l->shape.segment[s].r;
-        bands += (tiles + FBQ__RECONSTRUCT_BAND - 1) / FBQ__RECONSTRUCT_BAND;
+        bands += (tiles + band - 1) / band;
         segment->end_row = (int)row;
         segment->end_rank = (int)rank;
     }
@@ -90,7 +87,7 @@ static inline void fbq__reconstruct_launch(const fbq__reconstruct_fixed *f,
     const fbq_layout *l = &f->layout;
     const int adds = fbq__reconstruct_adds(f);
     const int64_t ranks = fbq__reconstruct_ranks(f), piece = fbq__reconstruct_piece(f);
-    int64_t grid, most = (int64_t)f->gpu.sms * fbq__reconstruct_blocks_per_sm(adds);
+    int64_t grid, most = (int64_t)f->gpu.sms * FBQ__RECONSTRUCT_BLOCKS(adds);
     memset(args, 0, sizeof *args);
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
     /* never read without ranks, but a base that arithmetic may be done on */
@@ -108,7 +105,7 @@ static inline void fbq__reconstruct_launch(const fbq__reconstruct_fixed *f,
     args->ranks = (int)ranks;
     args->piece_steps = (int)piece;
     args->w_vectors = fbq__vectors(call->w, l->n, args->w_stride);
-    fbq__reconstruct_segments(f, adds && call->up, args);
+    fbq__reconstruct_segments(f, adds, call->up != NULL, args);
     grid = (int64_t)args->strips * args->bands;
     launch->grid_x = (unsigned)(grid < most ? grid : most);
     launch->grid_y = 1;
