@@ -54,42 +54,46 @@ FBQ_DEVICE void strip_fill(const fbq_reconstruct_args &args, saddr strip, int fi
 }
 
 // A block of B as an operand whose ranks stand in their own order, as the transposed A has them.
-FBQ_DEVICE u32x4 up_operand(const u8 *block, int lane)
+// `at`: of the lane, as up_lane says.
+FBQ_DEVICE u32x4 up_operand(const u8 *at)
 {
-    const u8 *at = block + (lane >> 2) * 64 + (lane & 3) * 8;
     const u32x2 low = ldg_u32x2(at), high = ldg_u32x2(at + 32);
     return u32x4{low.x, low.y, high.x, high.y};
 }
+FBQ_DEVICE int up_lane(int lane)
+{
+    return (lane >> 2) * 64 + (lane & 3) * 8;
+}
 
-// Where a warp finds its tiles' blocks of B: the first tile's, and how far on the others' are.
+// Where a lane finds its part of the tiles' blocks of B: of the first tile, and how far on the
+// others' are.
 template <class C>
 struct UpAt {
     const u8 *first;
-    int apart[C::tiles];
+    u32 apart[C::tiles];
 };
 
 template <class C>
-FBQ_DEVICE void up_load(u32x4 (&b)[C::tiles], const UpAt<C> &up, int lane)
+FBQ_DEVICE void up_load(u32x4 (&b)[C::tiles], const UpAt<C> &up)
 {
     FBQ_UNROLL
     for (int i = 0; i < C::tiles; i++)
-        b[i] = up_operand(up.first + up.apart[i], lane);
+        b[i] = up_operand(up.first + up.apart[i]);
 }
 
-// c += B . A of some steps of 16 ranks. `strip`: where the warp's chunk begins.
+// c += B . A of some steps of 16 ranks. `strip`: the lane's part of the warp's chunk.
 template <class C>
-FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip, UpAt<C> up, int steps,
-                            int lane)
+FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip, UpAt<C> up, int steps)
 {
     u32x4 b[C::tiles], next[C::tiles];
-    up_load(b, up, lane);
+    up_load(b, up);
     FBQ_NO_UNROLL
-    for (int left = steps; left > 0; left--) {
-        up.first += left > 1 ? block_bytes : 0; // the last one comes twice
-        up_load(next, up, lane);                // on its way meanwhile
+    while (steps-- > 0) {
+        up.first += steps > 0 ? block_bytes : 0; // the last one comes twice
+        up_load(next, up);                       // on its way meanwhile
         FBQ_UNROLL
         for (int j = 0; j < 4; j++) {
-            const u32x4 a = lds_u32x4(strip + (u32)(j * 512 + lane * 16));
+            const u32x4 a = lds_u32x4(strip + (u32)(j * 512));
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++) {
                 mma<C::factor>(c[i][j / 2][j % 2 * 2], b[i], a.x, a.y);
@@ -192,12 +196,14 @@ FBQ_DEVICE void band_product(float (&c)[C::tiles][2][4][4], const fbq_reconstruc
             UpAt<C> up;
             up.first =
                 (const u8 *)args.b_blocks +
-                (segment.first_block + (i64)p.tile * segment.rank_tiles + first) * block_bytes;
+                (segment.first_block + (i64)p.tile * segment.rank_tiles + first) * block_bytes +
+                up_lane(lane);
             FBQ_UNROLL
             for (int i = 0; i < C::tiles; i++)
-                up.apart[i] = min_int(i, p.last - p.tile) * segment.rank_tiles * block_bytes;
-            add_product<C>(c, area + (u32)(warp % C::chunks * args.piece_steps * 2048), up, steps,
-                           lane);
+                up.apart[i] =
+                    i ? (u32)(min_int(i, p.last - p.tile) * segment.rank_tiles * block_bytes) : 0;
+            add_product<C>(c, area + (u32)(warp % C::chunks * args.piece_steps * 2048 + lane * 16),
+                           up, steps);
         }
     }
 }

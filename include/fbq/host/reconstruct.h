@@ -7,12 +7,18 @@
 
 #include "geometry.h"
 
-/* What the kernel is compiled for (device/dequantise.cuh). With B . A a block of so many warps
- * fills the registers of a multiprocessor; without it two do. */
+/* What the kernel is compiled for (device/dequantise.cuh). With B . A a block of 16 warps fills the
+ * registers of a multiprocessor; without it 32 warps do. */
+#ifndef FBQ__RECONSTRUCT_WARPS
 #define FBQ__RECONSTRUCT_WARPS 16
-#define FBQ__RECONSTRUCT_CHUNKS 4                      /* of 64 k: a strip */
-#define FBQ__RECONSTRUCT_TILES(adds) ((adds) ? 2 : 1)  /* of 16 rows a warp */
-#define FBQ__RECONSTRUCT_BLOCKS(adds) ((adds) ? 1 : 2) /* of a multiprocessor */
+#endif
+#ifndef FBQ__RECONSTRUCT_ADD_TILES
+#define FBQ__RECONSTRUCT_ADD_TILES 2
+#endif
+#define FBQ__RECONSTRUCT_CHUNKS 4 /* of 64 k: a strip */
+/* of 16 rows a warp; blocks of a multiprocessor */
+#define FBQ__RECONSTRUCT_TILES(adds) ((adds) ? FBQ__RECONSTRUCT_ADD_TILES : 1)
+#define FBQ__RECONSTRUCT_BLOCKS(adds) ((adds) ? 1 : 32 / FBQ__RECONSTRUCT_WARPS)
 
 /* The part that does not change from call to call. */
 typedef struct fbq__reconstruct_fixed {
