@@ -1,4 +1,5 @@
-/* bench/kernels.h: launchers of the benchmark's own kernels (read.cu, fill.cu, conventional.cu).
+/* bench/kernels.h: launchers of the benchmark's own kernels (read.cu, write.cu, fill.cu,
+ * conventional.cu).
  * Each returns what the launch returned. Pointers are device pointers.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -23,6 +24,12 @@ cudaError_t read_has_dependency_wait(int *yes);
  * thread. With `pdl` the first of them are issued before the dependency wait. */
 cudaError_t read_launch(const void *from, size_t vectors, unsigned *never, int unroll, int grid,
                         int block, int pdl, cudaStream_t stream);
+
+/* ---- write.cu: the floor of what is written ---- */
+
+/* Write `vectors` 16-byte vectors. unroll: 1 or 4 a thread and turn. */
+cudaError_t write_launch(void *to, size_t vectors, unsigned seed, int unroll, int grid, int block,
+                         int pdl, cudaStream_t stream);
 
 /* ---- fill.cu: random contents, made on the GPU ---- */
 

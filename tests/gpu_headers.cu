@@ -93,6 +93,57 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     return failed;
 }
 
+// The weights written out, summed and concatenated.
+template <class L, fbq_type W>
+static int compare_weights(fbq_context *context, const fbq_shape &shape)
+{
+    typedef typename L::Stored Stored;
+    const fbq_format format = {Stored::bits, Stored::group, (fbq_zero)Stored::zero,
+                               (fbq_type)Stored::scale, (fbq_type)Stored::factor};
+    const fbq_problem p = {format, shape, L::x, L::x, 1, 0};
+    layer l = layer_make(&p, LAYER_RANDOM, 3);
+    device_layer d = device_layer_make(&l);
+    int failed = 0;
+    for (int concatenate = 0; concatenate < 2; concatenate++) {
+        const fbq_reconstruction what = {format, shape, W, concatenate};
+        int64_t columns = shape.k;
+        for (int i = 0; concatenate && i < shape.segments; i++)
+            columns += shape.segment[i].r;
+        std::vector<uint16_t> w(l.layout.n * columns), z(w.size());
+        device_buffer dw = device_make(w.size() * 2, 0);
+        const fbq_reconstruct_call call = {d.weights.data, d.down.data, d.up.data, dw.data, 0};
+        fbq_reconstruct_plan *plan = nullptr;
+        fbq_error error;
+        if (fbq_prepare_reconstruct(context, &what, &plan, &error) != FBQ_OK) {
+            printf("prepare: %s\n", error.detail);
+            return 1;
+        }
+        failed += fbq_reconstruct_gpu(plan, &call, nullptr) != FBQ_OK;
+        device_must(cudaDeviceSynchronize(), "C API");
+        failed += !device_fetch(&dw, w.data());
+        device_poison(&dw);
+        device_must(cudaDeviceSynchronize(), "poison");
+        failed += fbq::reconstruct<L, W>(what, call, nullptr) != FBQ_OK;
+        device_must(cudaDeviceSynchronize(), "launcher");
+        failed += !device_fetch(&dw, z.data());
+        const bool same = w == z;
+        printf("%d bits, w type %d, %lldx%lld concatenate %d: %s bits\n", Stored::bits, (int)W,
+               (long long)l.layout.n, (long long)shape.k, concatenate, same ? "same" : "OTHER");
+        failed += !same;
+        fbq_reconstruction other = what;
+        other.w_type = W == FBQ_F16 ? FBQ_BF16 : FBQ_F16;
+        failed += fbq::reconstruct<L, W>(other, call, nullptr) != FBQ_ERR_FORMAT;
+        fbq_reconstruct_call none = call;
+        none.w = nullptr;
+        failed += fbq::reconstruct<L, W>(what, none, nullptr) != FBQ_ERR_NULL;
+        fbq_reconstruct_plan_free(plan);
+        device_free(&dw);
+    }
+    device_layer_free(&d);
+    layer_free(&l);
+    return failed;
+}
+
 int main()
 {
     if (!device_present())
@@ -115,6 +166,11 @@ int main()
                                                                                    3000, 20);
     failed += compare<fbq::Layer<2, 128, FBQ_ZERO_CODE, FBQ_BF16, FBQ_F16, FBQ_F16>, WholePick>(
         context, 2000, 2048, 33);
+    fbq_shape qkv = fbq_shape_of(512, 1000, 40);
+    qkv.segments = 2;
+    qkv.segment[1] = {100, 17};
+    failed += compare_weights<w4, FBQ_F16>(context, fbq_shape_of(4096, 4096, 128));
+    failed += compare_weights<fbq::Layer<3, 64, FBQ_ZERO_F16, FBQ_BF16>, FBQ_BF16>(context, qkv);
     fbq_close(context);
     printf("%d failed\n", failed);
     return failed != 0;

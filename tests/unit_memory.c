@@ -107,6 +107,22 @@ static fbq_status open_and_prepare(fbq_error *error)
     return status;
 }
 
+static fbq_status open_and_reconstruct(fbq_error *error)
+{
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL};
+    const fbq_reconstruction what = {problem.format, problem.shape, FBQ_F16, 0};
+    fbq_context *context;
+    fbq_reconstruct_plan *plan;
+    fbq_status status = fbq_open(&options, &context, error);
+    if (status != FBQ_OK)
+        return status;
+    status = fbq_prepare_reconstruct(context, &what, &plan, error);
+    if (status == FBQ_OK)
+        fbq_reconstruct_plan_free(plan);
+    fbq_close(context);
+    return status;
+}
+
 /* At least `least` allocations, each of which fails once. */
 static void exhaust(fbq_status (*call)(fbq_error *), int least)
 {
@@ -150,6 +166,7 @@ static void test_compiling(void **state)
         skip();
     exhaust(compile, 1);
     exhaust(open_and_prepare, 4);
+    exhaust(open_and_reconstruct, 3);
     /* no memory for the compiler's log: the refusal itself still comes through */
     fail_at = 0;
     allocations = 0;

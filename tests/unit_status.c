@@ -147,7 +147,7 @@ static void test_picks(void **state)
     change;                                                                                    \
     PROVOKE(FBQ_ERR_UNSUPPORTED, fbq_pick_default(&p, &h200, FBQ_KERNEL_FUSED, &pick, &error), \
             __VA_ARGS__)
-    UNSUPPORTED(p.m_max = 17, "m_max is 17", "16", "reconstruct");
+    UNSUPPORTED(p.m_max = 17, "m_max is 17", "16", "fbq_prepare_reconstruct");
     UNSUPPORTED(p.x_type = FBQ_F32, "x_type is 3", "FBQ_F16", "FBQ_BF16");
     UNSUPPORTED(p.y_type = (fbq_type)0, "y_type is 0", "FBQ_F32");
     UNSUPPORTED((p.shape.segments = 2, p.shape.segment[1].n = 5), "segments is 2");
@@ -462,6 +462,99 @@ static void test_preparing_and_launching(void **state)
     fbq_close(c);
 }
 
+static fbq_reconstruction reconstruction_of(int64_t r, int concatenate)
+{
+    fbq_reconstruction w = {
+        {4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, fbq_shape_of(32, 128, r), FBQ_F16, concatenate};
+    return w;
+}
+
+static void check_reconstruct_calls(const fbq_reconstruct_plan *plan, int concatenate)
+{
+    char *const at = (char *)(uintptr_t)0x10000;
+    const fbq_reconstruct_call good = {at, at, at, at, 0};
+    const int64_t columns = concatenate ? 144 : 128;
+    fbq_reconstruct_call c;
+#define RECONSTRUCT(status, change) \
+    c = good;                       \
+    change;                         \
+    PROVOKE_BARE(status, fbq_reconstruct_gpu(plan, &c, NULL))
+    RECONSTRUCT(FBQ_OK, (void)c);
+    RECONSTRUCT(FBQ_OK, c.w_stride = columns);
+    RECONSTRUCT(FBQ_OK, c.w = at + 2);
+    RECONSTRUCT(concatenate ? FBQ_ERR_NULL : FBQ_OK, c.down = c.up = NULL);
+    RECONSTRUCT(concatenate ? FBQ_OK : FBQ_ERR_NULL, c.down = NULL);
+    RECONSTRUCT(FBQ_ERR_NULL, c.up = NULL);
+    RECONSTRUCT(FBQ_ERR_NULL, c.weights = NULL);
+    RECONSTRUCT(FBQ_ERR_NULL, c.w = NULL);
+    RECONSTRUCT(FBQ_ERR_SIZE, c.w_stride = columns - 1);
+    RECONSTRUCT(FBQ_ERR_SIZE, c.w_stride = -columns);
+    RECONSTRUCT(FBQ_ERR_ALIGNMENT, c.w = at + 1);
+    RECONSTRUCT(FBQ_ERR_ALIGNMENT, c.weights = at + 64);
+    RECONSTRUCT(FBQ_ERR_ALIGNMENT, c.down = at + 64);
+    RECONSTRUCT(FBQ_ERR_ALIGNMENT, c.up = at + 64);
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_reconstruct_gpu(plan, NULL, NULL));
+    PROVOKE_BARE(FBQ_ERR_NULL, fbq_reconstruct_gpu(NULL, &good, NULL));
+    fake("FBQ_FAKE_CURRENT", "1");
+    RECONSTRUCT(FBQ_ERR_WRONG_DEVICE, (void)c);
+    fake("FBQ_FAKE_CURRENT", NULL);
+    fake("FBQ_FAKE_FAILS", "cuLaunchKernelEx");
+    RECONSTRUCT(FBQ_ERR_CUDA, (void)c);
+    fake("FBQ_FAKE_FAILS", NULL);
+}
+
+static void test_reconstructing(void **state)
+{
+    char *const at = (char *)(uintptr_t)0x10000;
+    const fbq_reconstruct_call call = {at, NULL, at, at, 0};
+    fbq_reconstruction w = reconstruction_of(16, 0);
+    fbq_reconstruct_plan *plan = NULL;
+    fbq_context *c = NULL;
+    (void)state;
+    fbq_reconstruct_plan_free(NULL);
+    if (!nvrtc_there())
+        skip();
+    assert_int_equal(open_fake(0, 0, NULL, &c, NULL), FBQ_OK);
+#define PREPARE_W(what) fbq_prepare_reconstruct(c, what, &plan, &error)
+    PROVOKE(FBQ_ERR_NULL, fbq_prepare_reconstruct(NULL, &w, &plan, &error), "context is NULL");
+    PROVOKE(FBQ_ERR_NULL, fbq_prepare_reconstruct(c, &w, NULL, &error), "plan is NULL");
+    PROVOKE(FBQ_ERR_NULL, PREPARE_W(NULL), "what is NULL");
+    w.w_type = FBQ_F32;
+    PROVOKE(FBQ_ERR_UNSUPPORTED, PREPARE_W(&w), "w_type is 3", "FBQ_F16", "FBQ_BF16");
+    w.format.group = 100;
+    PROVOKE(FBQ_ERR_GROUP, PREPARE_W(&w), "100");
+    w = reconstruction_of(16, 0);
+    fake("FBQ_FAKE_CURRENT", "-1");
+    PROVOKE(FBQ_ERR_WRONG_DEVICE, PREPARE_W(&w), "no CUcontext is current");
+    fake("FBQ_FAKE_CURRENT", NULL);
+    static const char *const functions[] = {"cuLibraryLoadData", "cuLibraryGetKernel",
+                                            "cuKernelGetFunction", "cuKernelSetAttribute"};
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        fake("FBQ_FAKE_FAILS", functions[i]);
+        PROVOKE(FBQ_ERR_CUDA, PREPARE_W(&w), functions[i], "CUDA_ERROR_UNKNOWN");
+    }
+    fake("FBQ_FAKE_FAILS", NULL);
+    assert_null(plan);
+    for (int concatenate = 0; concatenate < 2; concatenate++) {
+        w = reconstruction_of(16, concatenate);
+        assert_int_equal(fbq_prepare_reconstruct(c, &w, &plan, NULL), FBQ_OK);
+        check_reconstruct_calls(plan, concatenate);
+        fbq_reconstruct_plan_free(plan);
+        /* a layer without ranks takes no factors */
+        w = reconstruction_of(0, concatenate);
+        assert_int_equal(fbq_prepare_reconstruct(c, &w, &plan, NULL), FBQ_OK);
+        fbq_reconstruct_call none = call;
+        PROVOKE_BARE(concatenate ? FBQ_ERR_RANK : FBQ_ERR_NULL,
+                     fbq_reconstruct_gpu(plan, &none, NULL));
+        none.down = at;
+        PROVOKE_BARE(FBQ_ERR_RANK, fbq_reconstruct_gpu(plan, &none, NULL));
+        none.down = none.up = NULL;
+        assert_int_equal(fbq_reconstruct_gpu(plan, &none, NULL), FBQ_OK);
+        fbq_reconstruct_plan_free(plan);
+    }
+    fbq_close(c);
+}
+
 static void test_all_were_provoked(void **state)
 {
     (void)state;
@@ -480,12 +573,10 @@ static void test_all_were_provoked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strings),
-                                       cmocka_unit_test(test_packing),
-                                       cmocka_unit_test(test_picks),
-                                       cmocka_unit_test(test_compiling),
-                                       cmocka_unit_test(test_opening),
-                                       cmocka_unit_test(test_preparing_and_launching),
-                                       cmocka_unit_test(test_all_were_provoked)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_strings),        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_picks),          cmocka_unit_test(test_compiling),
+        cmocka_unit_test(test_opening),        cmocka_unit_test(test_preparing_and_launching),
+        cmocka_unit_test(test_reconstructing), cmocka_unit_test(test_all_were_provoked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

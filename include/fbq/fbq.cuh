@@ -20,8 +20,10 @@
 
 #include "device/down.cuh"
 #include "device/fused.cuh"
+#include "device/reconstruct.cuh"
 #include "fbq.h"
 #include "host/geometry.h"
+#include "host/reconstruct.h"
 
 namespace fbq
 {
@@ -277,6 +279,73 @@ fbq_status linear(const fbq_problem &problem, const fbq_call &call, cudaStream_t
         if (s == FBQ_ERR_PICK)
             return linear<L, SmallPick>(problem, call, stream);
     return s;
+}
+
+namespace detail
+{
+
+template <class L, fbq_type W, bool Adds>
+fbq_status run_reconstruct(const fbq__reconstruct_fixed &f, const fbq_reconstruct_call &call,
+                           cudaStream_t stream)
+{
+    const auto kernel =
+        reconstruct_kernel<Reconstruct<typename L::Stored, (int)W, Adds, FBQ__RECONSTRUCT_WARPS,
+                                       FBQ__RECONSTRUCT_CHUNKS, FBQ__RECONSTRUCT_TILES(Adds)>,
+                           FBQ__RECONSTRUCT_BLOCKS(Adds)>;
+    cudaLaunchConfig_t config = {};
+    cudaLaunchAttribute attribute = {};
+    fbq_reconstruct_args args;
+    fbq__launch l;
+    bool overlaps = false;
+    fbq__reconstruct_launch(&f, &call, &args, &l);
+    const fbq_status s = compiled_for(kernel, (int)l.threads, &overlaps);
+    if (s != FBQ_OK)
+        return s;
+    if (l.shared_bytes > 48 * 1024) {
+        const cudaError_t result = cudaFuncSetAttribute(
+            (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, f.gpu.shared_block);
+        if (result != cudaSuccess)
+            return of_cuda(result);
+    }
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = dim3(l.grid_x);
+    config.blockDim = dim3(l.threads);
+    config.dynamicSmemBytes = l.shared_bytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = overlaps ? 1 : 0;
+    return of_cuda(cudaLaunchKernelEx(&config, kernel, args));
+}
+
+} // namespace detail
+
+// W = deq(Wq) + B . A, or [deq(Wq) | B], on `stream`: fbq_reconstruct_gpu (fbq.h) without a plan.
+// L, a Layer, must say what `what.format` says, and W what `what.w_type` does, or FBQ_ERR_FORMAT
+// comes back; L's type of x does not count. The current CUDA device runs it. Statuses are those of
+// fbq_prepare_reconstruct and fbq_reconstruct_gpu, and FBQ_ERR_NO_DEVICE and FBQ_ERR_CAPABILITY.
+template <class L, fbq_type W = L::x>
+fbq_status reconstruct(const fbq_reconstruction &what, const fbq_reconstruct_call &call,
+                       cudaStream_t stream)
+{
+    typedef typename L::Stored Stored;
+    fbq__reconstruct_fixed f;
+    fbq_status s = fbq_layout_of(&what.format, &what.shape, &f.layout, nullptr);
+    if (s != FBQ_OK)
+        return s;
+    const fbq_format &format = f.layout.format;
+    if (what.w_type != W || format.bits != Stored::bits || format.group != Stored::group ||
+        (int)format.zero != Stored::zero || (int)format.scale_type != Stored::scale ||
+        (f.layout.rank_tiles && (int)format.factor_type != Stored::factor))
+        return FBQ_ERR_FORMAT;
+    f.what = what;
+    s = fbq__reconstruct_check(&f, &call);
+    if (s == FBQ_OK)
+        s = detail::read_gpu(&f.gpu);
+    if (s != FBQ_OK)
+        return s;
+    return fbq__reconstruct_adds(&f) ? detail::run_reconstruct<L, W, true>(f, call, stream)
+                                     : detail::run_reconstruct<L, W, false>(f, call, stream);
 }
 
 } // namespace FBQ_NAMESPACE

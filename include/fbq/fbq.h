@@ -70,6 +70,9 @@ struct CUstream_st;
 #define fbq_plan_state_bytes FBQ_SYMBOL(fbq_plan_state_bytes)
 #define fbq_plan_pick FBQ_SYMBOL(fbq_plan_pick)
 #define fbq_linear FBQ_SYMBOL(fbq_linear)
+#define fbq_prepare_reconstruct FBQ_SYMBOL(fbq_prepare_reconstruct)
+#define fbq_reconstruct_plan_free FBQ_SYMBOL(fbq_reconstruct_plan_free)
+#define fbq_reconstruct_gpu FBQ_SYMBOL(fbq_reconstruct_gpu)
 
 /* ------------------------------------------------------------------------------------------------
  * Version and status
@@ -149,7 +152,8 @@ typedef struct fbq_parts {
     size_t up_bytes;
 } fbq_parts;
 
-/* Rows first .. first + rows - 1 of W_F = deq(Wq) + B . A (FBQuant eq. 11), rows x K doubles. */
+/* Rows first .. first + rows - 1 of W_F = deq(Wq) + B . A (FBQuant eq. 11), rows x K doubles. On a
+ * GPU: fbq_reconstruct_gpu. */
 fbq_status fbq_reconstruct(const fbq_parts *parts, int64_t first, int64_t rows, double *w,
                            fbq_error *error);
 
@@ -170,7 +174,7 @@ typedef struct fbq_problem {
     fbq_shape shape;
     fbq_type x_type; /* of x and the bias: FBQ_F16 or FBQ_BF16 */
     fbq_type y_type; /* of y and the residual: FBQ_F16, FBQ_BF16 or FBQ_F32 */
-    int m_max;    /* most rows of x a call will bring, 1 .. 16; beyond, reconstruct the weights */
+    int m_max;    /* most rows of x a call will bring, 1 .. 16; beyond: fbq_prepare_reconstruct */
     int launches; /* what the default picks make of a layer with a sub-branch: 2, down and fused;
                    * 1, a fused that makes t itself, for up to 8 rows; 0, the faster of both in
                    * a chain */
@@ -330,6 +334,60 @@ typedef struct fbq_call {
  * _BUFFER, _WRONG_DEVICE or _CUDA. The arithmetic is FBQuant's eq. 11 with section 4.3's two
  * kernels. */
 fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstream_st *stream);
+
+/* ------------------------------------------------------------------------------------------------
+ * The weights themselves on the GPU, for more rows of x than the kernels above serve: write them
+ * out, then multiply with a BLAS
+ * --------------------------------------------------------------------------------------------- */
+
+/* What is to be written. */
+typedef struct fbq_reconstruction {
+    fbq_format format;
+    fbq_shape shape; /* any number of segments; any ranks, all of them 0 among them */
+    fbq_type w_type; /* FBQ_F16 or FBQ_BF16 */
+    int concatenate; /* 0: W_F = deq(Wq) + B . A, N x K. Not 0: [deq(Wq) | B], N rows of K + r
+                      * numbers, r the sum of the segments' ranks, to be multiplied with
+                      * [x | x . A^T], A all segments' stacked. A row has its segment's ranks in
+                      * columns of their own and 0 in other segments' */
+} fbq_reconstruction;
+
+typedef struct fbq_reconstruct_plan fbq_reconstruct_plan; /* compiled and loaded */
+
+/* Compile and load. As fbq_prepare: slow, thread-safe, and a CUcontext of the context's GPU must be
+ * current. Fails with what fbq_layout_of says, FBQ_ERR_NULL, _UNSUPPORTED (w_type), _WRONG_DEVICE,
+ * _COMPILE, _CUDA or _OUT_OF_HOST. */
+fbq_status fbq_prepare_reconstruct(fbq_context *context, const fbq_reconstruction *what,
+                                   fbq_reconstruct_plan **plan, fbq_error *error);
+
+/* Free a plan when no launch of it is in flight. NULL is fine. */
+void fbq_reconstruct_plan_free(fbq_reconstruct_plan *plan);
+
+/* One layer, one call. All pointers are device pointers. */
+typedef struct fbq_reconstruct_call {
+    const void *weights; /* packed part, aligned to FBQ_ALIGN */
+    const void *down; /* packed part. NULL leaves the sub-branch out; with `concatenate` it is not
+                       * read */
+    const void *up;   /* packed part; NULL exactly when down is NULL, or, with `concatenate`, when
+                       * every rank is 0 */
+    void *w;          /* N rows of w_type, 2-byte aligned */
+    int64_t w_stride; /* elements from row to row, at least the columns; 0 means the columns */
+} fbq_reconstruct_call;
+
+/* Write w on `stream`. Of streams, capture, CUcontext and threads all that fbq_linear says holds
+ * here: nothing is allocated, compiled or waited for, and any number of threads may launch one plan
+ * at once, each with a w of its own. Compiled for sm_90 or later, too, it is launched with
+ * programmatic stream serialization; it waits for the kernel before it ends before it reads or
+ * writes anything.
+ *
+ * Every number of w is the sum in fp32, rounded once (docs/numerics.md has the bound); what lies
+ * between rows is left alone. A weight beyond the range of w_type becomes an infinity: with FBQ_F16
+ * from 65520 on, with B's words of `concatenate` likewise. Fastest where w and w_stride are
+ * multiples of 16 bytes (8 numbers); elsewhere several times slower.
+ *
+ * Returns a status only: FBQ_ERR_NULL, _SIZE (w_stride), _RANK (factors for a layer of rank 0),
+ * _ALIGNMENT, _WRONG_DEVICE or _CUDA. */
+fbq_status fbq_reconstruct_gpu(const fbq_reconstruct_plan *plan, const fbq_reconstruct_call *call,
+                               struct CUstream_st *stream);
 
 #ifdef __cplusplus
 }

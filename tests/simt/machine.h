@@ -96,6 +96,7 @@ std::uint32_t atomic_turn_u32(void *to, std::uint32_t last, site at);
 float shuffle(float v, int lane, site at);
 bool one_lane(site at); // true in one of them, whichever
 std::uint32_t warp_max(std::uint32_t v, site at);
+std::uint32_t transpose_u16(std::uint32_t v, site at); // 8 x 8 words, row g in lanes 4 g to 4 g + 3
 void mma_f16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 void mma_bf16(float *c, const std::uint32_t *a, const std::uint32_t *b, site at);
 // Unsigned bytes times signed ones. A sum that leaves 32 bits wraps and is reported.

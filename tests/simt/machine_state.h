@@ -25,6 +25,7 @@ enum class meeting {
     shuffle,
     election,
     maximum,
+    transpose,
     mma,
     mma_bf16,
     mma_s8
@@ -32,9 +33,9 @@ enum class meeting {
 
 inline const char *meeting_name(meeting what)
 {
-    static const char *const names[] = {"warp barrier", "barrier of warps", "block barrier",
-                                        "shuffle",      "election",         "maximum",
-                                        "mma",          "mma of bf16",      "mma of bytes"};
+    static const char *const names[] = {
+        "warp barrier", "barrier of warps", "block barrier", "shuffle",     "election",
+        "maximum",      "transpose",        "mma",           "mma of bf16", "mma of bytes"};
     return names[(int)what];
 }
 

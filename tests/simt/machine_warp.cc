@@ -200,6 +200,30 @@ std::uint32_t warp_max(std::uint32_t v, site at)
     return v;
 }
 
+std::uint32_t transpose_u16(std::uint32_t v, site at)
+{
+    machine &m = *now_running;
+    thread &me = *m.self;
+    me.a[0] = v;
+    if (!m.arrive(meeting::transpose, at)) {
+        m.wait_at(at);
+        return me.a[0];
+    }
+    block &b = *me.home;
+    unsigned first = (unsigned)me.index / 32 * 32;
+    std::uint32_t from[8][8];
+    for (unsigned l = 0; l < 32; l++) {
+        from[l / 4][l % 4 * 2] = b.threads[first + l].a[0] & 0xffffu;
+        from[l / 4][l % 4 * 2 + 1] = b.threads[first + l].a[0] >> 16;
+    }
+    for (unsigned l = 0; l < 32; l++) {
+        b.threads[first + l].a[0] = from[l % 4 * 2][l / 4] | from[l % 4 * 2 + 1][l / 4] << 16;
+    }
+    m.progress();
+    m.release_warp(b.warps[first / 32]);
+    return me.a[0];
+}
+
 // Spread the lanes' fragments into matrices (ptx.cuh has the layout), multiply, hand the rows back.
 // A product of two numbers of 16 bits is exact in fp32; sums round to nearest, in order of k.
 static void multiply(thread *lanes, float (*number)(std::uint32_t))

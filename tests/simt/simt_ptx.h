@@ -240,6 +240,24 @@ FBQ_DEVICE float ldg_f32(const void *p, simt::site at = SIMT_HERE)
     simt::global_load(p, &v, 4, false, at);
     return v;
 }
+FBQ_DEVICE u32x2 ldg_u32x2(const void *p, simt::site at = SIMT_HERE)
+{
+    u32x2 v;
+    simt::global_load(p, &v, 8, false, at);
+    return v;
+}
+FBQ_DEVICE u32 ldg_u32(const void *p, simt::site at = SIMT_HERE)
+{
+    u32 v;
+    simt::global_load(p, &v, 4, false, at);
+    return v;
+}
+FBQ_DEVICE u32 ldg_u8(const void *p, simt::site at = SIMT_HERE)
+{
+    u8 v;
+    simt::global_load(p, &v, 1, false, at);
+    return v;
+}
 FBQ_DEVICE u32 ldg_u16(const void *p, simt::site at = SIMT_HERE)
 {
     u16 v;
@@ -249,6 +267,10 @@ FBQ_DEVICE u32 ldg_u16(const void *p, simt::site at = SIMT_HERE)
 FBQ_DEVICE void stg_f32(void *p, float v, simt::site at = SIMT_HERE)
 {
     simt::global_store(p, &v, 4, at);
+}
+FBQ_DEVICE void stg_u32x4(void *p, u32x4 v, simt::site at = SIMT_HERE)
+{
+    simt::global_store(p, &v, 16, at);
 }
 FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
 {
@@ -300,6 +322,10 @@ FBQ_DEVICE float shuffle_xor_f32(float v, int mask, simt::site at = SIMT_HERE)
 FBQ_DEVICE bool warp_all(bool v, simt::site at = SIMT_HERE)
 {
     return simt::warp_max(!v, at) == 0;
+}
+FBQ_DEVICE u32 transpose_u16(u32 v, simt::site at = SIMT_HERE)
+{
+    return simt::transpose_u16(v, at);
 }
 FBQ_DEVICE u32 warp_max_u32(u32 v, simt::site at = SIMT_HERE)
 {

@@ -74,4 +74,38 @@ typedef struct fbq_fused_args {
     int smem_ring;      // the warps' rings
 } fbq_fused_args;
 
+// A segment of the rows, for reconstruct.
+typedef struct fbq_reconstruct_segment {
+    int first_band;           // of rows, as the kernel cuts them
+    int first_tile;           // of weights
+    int first_row, end_row;   // of w
+    int rank_tiles;           // steps of 16 ranks; 0 where no sub-branch is added
+    int first_rank_tile;      // of A
+    int first_block;          // of B
+    int first_rank, end_rank; // columns of w behind K that are its own, where B is written there
+} fbq_reconstruct_segment;
+
+// reconstruct: w = deq(Wq) + B . A, or deq(Wq) with B's columns behind it. Grid: any number up to
+// strips x bands.
+typedef struct fbq_reconstruct_args {
+    const void *records;  // weights behind their header
+    const void *a_blocks; // A behind its header
+    const void *b_blocks; // B behind its header
+    void *w;              // n rows of k + ranks words
+    long long w_stride;   // words
+    long long record_bytes;
+    int codes_bytes;  // scales begin here in a record
+    int scales_bytes; // integer zero points begin this much later
+    int n;
+    int k;
+    int chunks;      // of 64 k
+    int strips;      // of K, as the kernel cuts it
+    int bands;       // of rows, all segments
+    int segments;    // that are used
+    int ranks;       // columns behind K; 0: none
+    int piece_steps; // of 16 ranks that shared memory holds of A
+    int w_vectors;   // rows of w begin on 16 bytes
+    fbq_reconstruct_segment segment[8];
+} fbq_reconstruct_args;
+
 #endif

@@ -347,6 +347,24 @@ FBQ_DEVICE float ldg_f32(const void *p)
     asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
     return v;
 }
+FBQ_DEVICE u32x2 ldg_u32x2(const void *p)
+{
+    u32x2 v;
+    asm volatile("ld.global.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 ldg_u32(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+}
+FBQ_DEVICE u32 ldg_u8(const void *p)
+{
+    u32 v;
+    asm volatile("ld.global.u8 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+}
 FBQ_DEVICE u32 ldg_u16(const void *p)
 {
     u16 v;
@@ -356,6 +374,12 @@ FBQ_DEVICE u32 ldg_u16(const void *p)
 FBQ_DEVICE void stg_f32(void *p, float v)
 {
     asm volatile("st.global.f32 [%0], %1;" ::"l"(p), "f"(v) : "memory");
+}
+FBQ_DEVICE void stg_u32x4(void *p, u32x4 v)
+{
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z),
+                 "r"(v.w)
+                 : "memory");
 }
 FBQ_DEVICE void stg_u16(void *p, u32 v)
 {
@@ -432,6 +456,14 @@ FBQ_DEVICE bool warp_all(bool v)
 FBQ_DEVICE float shuffle_xor_f32(float v, int mask)
 {
     return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+// A matrix of 8 x 8 words of 16 bits, a register of the warp: lane 4 g + t holds row g, columns 2 t
+// and 2 t + 1. Its transpose.
+FBQ_DEVICE u32 transpose_u16(u32 v)
+{
+    u32 transposed;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(v));
+    return transposed;
 }
 FBQ_DEVICE u32 warp_max_u32(u32 v)
 {

@@ -189,4 +189,20 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu)
     return FBQ_OK;
 }
 
+/* Is a CUcontext of this GPU current in this thread? */
+static fbq_status fbq__current_check(const fbq_context *context, fbq_error *error)
+{
+    CUdevice current;
+    const CUresult result = context->driver.context_device(&current);
+    if (result != CUDA_SUCCESS)
+        return fbq__fail(error, FBQ_ERR_WRONG_DEVICE, (int)result,
+                         "no CUcontext is current in this thread: call cudaSetDevice, or "
+                         "cuCtxSetCurrent, first");
+    if (current != context->device)
+        return fbq__fail(error, FBQ_ERR_WRONG_DEVICE, 0,
+                         "the current CUcontext belongs to device %d, the fbq_context to device %d",
+                         (int)current, (int)context->device);
+    return FBQ_OK;
+}
+
 #endif /* FBQ_HOST_GPU_H */

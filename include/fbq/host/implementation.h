@@ -18,5 +18,7 @@
 #include "jit.h"
 #include "gpu.h"
 #include "run.h"
+#include "reconstruct.h"
+#include "reconstruct_run.h"
 
 #endif /* FBQ_HOST_IMPLEMENTATION_H */

@@ -151,22 +151,12 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error)
 {
     fbq_layout layout;
-    CUdevice current;
-    CUresult result;
     fbq_plan *p;
     fbq_status status;
     FBQ__NOT_NULL(context, error);
     FBQ__NOT_NULL(plan, error);
     FBQ__TRY(fbq__problem_check(problem, &layout, error));
-    result = context->driver.context_device(&current);
-    if (result != CUDA_SUCCESS)
-        return fbq__fail(error, FBQ_ERR_WRONG_DEVICE, (int)result,
-                         "no CUcontext is current in this thread: call cudaSetDevice, or "
-                         "cuCtxSetCurrent, first");
-    if (current != context->device)
-        return fbq__fail(error, FBQ_ERR_WRONG_DEVICE, 0,
-                         "the current CUcontext belongs to device %d, the fbq_context to device %d",
-                         (int)current, (int)context->device);
+    FBQ__TRY(fbq__current_check(context, error));
     p = (fbq_plan *)FBQ_MALLOC(sizeof *p);
     if (!p)
         return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed", sizeof *p);

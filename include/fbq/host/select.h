@@ -28,7 +28,8 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
     if (problem->m_max > FBQ__MAX_M)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "problem.m_max is %d; the kernels of this version take up to %d rows: "
-                         "split x, or reconstruct the weights and multiply with a BLAS",
+                         "split x, or write the weights out (fbq_prepare_reconstruct) and multiply "
+                         "with a BLAS",
                          problem->m_max, FBQ__MAX_M);
     if (problem->launches < 0 || problem->launches > 2)
         return fbq__fail(error, FBQ_ERR_SIZE, 0,
