@@ -73,9 +73,19 @@ void add_row(table &t)
     add<SIMT_GROUP, fbq::zero_f16, 1, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
 }
 
+// Several rows without one.
+template <bool Resident, int Warps, int Units, int Stages, int Tiles>
+void add_rows(table &t)
+{
+    add<SIMT_GROUP, fbq::zero_none, 8, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, fbq::zero_code, 8, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+    add<SIMT_GROUP, fbq::zero_f16, 8, 0, 0, Resident, Warps, Units, Stages, Tiles>(t);
+}
+
 table make()
 {
     table t;
+    add_rows<true, 16, 1, 2, 1>(t);
     add_format<true, 1, 1, 4, 1>(t);
     add_row<true, 1, 2, 2, 1>(t);
     add_row<true, 2, 2, 2, 1>(t);

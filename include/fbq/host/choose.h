@@ -113,11 +113,12 @@ static inline int64_t fbq__few(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     return share <= 2 ? l->tiles : share == 4 ? 3 : 7;
 }
 
-/* Several rows without a sub-branch, two tiles a block and at most two units a warp: steps of one
- * unit, so that two launches fit side by side. Most of such a layer's time is getting started. */
+/* Several rows without a sub-branch, two tiles a block and two units for each of 16 warps: steps of
+ * one unit, so that two launches fit side by side. Most of such a layer's time is getting started.
+ */
 static inline int fbq__narrow(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
 {
-    if (l->rank_tiles || gpu->capability < 90 || fbq__share(l, pick) > 2)
+    if (l->rank_tiles || gpu->capability < 90 || pick->warps < 16 || fbq__share(l, pick) != 2)
         return 0;
     pick->tiles = (int)fbq__own(l, gpu, pick);
     pick->chunks = pick->stages = 2;
