@@ -162,6 +162,25 @@ void together(void **)
     expect(kind::divergence, shape(1, 32, 128), [=] { wait(), sync_block(), multiply(); });
 }
 
+// Row g of the matrix in lanes 4 g to 4 g + 3 becomes column g; all lanes must come.
+void transposed(void **)
+{
+    expect(clean, shape(1, 64, 128), [] {
+        const u32 lane = (u32)thread_index() % 32, row = lane / 4, column = lane % 4 * 2;
+        auto number = [](u32 r, u32 c) { return r * 100 + c; };
+        const u32 v = transpose_u16(number(row, column) | number(row, column + 1) << 16);
+        assert_int_equal(v & 0xffffu, number(column, row));
+        assert_int_equal(v >> 16, number(column + 1, row));
+    });
+    expect(kind::divergence, shape(1, 32, 128), [] {
+        if (thread_index() < 16) {
+            transpose_u16(0);
+        } else {
+            sync_warp();
+        }
+    });
+}
+
 // One who waited for the kernel before has done so for those he meets.
 void producer(void **)
 {
@@ -218,10 +237,11 @@ void misuse(void **)
 int main()
 {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(order),     cmocka_unit_test(no_more_than_that),
-        cmocka_unit_test(passed_on), cmocka_unit_test(rounds),
-        cmocka_unit_test(arrivals),  cmocka_unit_test(together),
-        cmocka_unit_test(producer),  cmocka_unit_test(misuse),
+        cmocka_unit_test(order),      cmocka_unit_test(no_more_than_that),
+        cmocka_unit_test(passed_on),  cmocka_unit_test(rounds),
+        cmocka_unit_test(arrivals),   cmocka_unit_test(together),
+        cmocka_unit_test(transposed), cmocka_unit_test(producer),
+        cmocka_unit_test(misuse),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

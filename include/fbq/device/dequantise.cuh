@@ -25,6 +25,9 @@ struct Reconstruct {
     static constexpr bool adds = Adds;
     static constexpr int warps = Warps, chunks = Chunks, tiles = Tiles;
     static constexpr int band_tiles = Warps / Chunks * Tiles;
+    // Registers suffice to have the next blocks of B on their way: not those of 16 warps, which
+    // have each other to hide the wait.
+    static constexpr bool ahead = Warps < 16;
     static constexpr int groups = group == 32 ? 2 : 1; // that a chunk meets
     static constexpr int group_bytes = zero == zero_f16 ? 64 : 32;
 };

@@ -86,11 +86,17 @@ template <class C>
 FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip, UpAt<C> up, int steps)
 {
     u32x4 b[C::tiles], next[C::tiles];
-    up_load(b, up);
+    if (C::ahead)
+        up_load(b, up);
     FBQ_NO_UNROLL
     while (steps-- > 0) {
-        up.first += steps > 0 ? block_bytes : 0; // the last one comes twice
-        up_load(next, up);                       // on its way meanwhile
+        if (C::ahead) {
+            up.first += steps > 0 ? block_bytes : 0; // the last one comes twice
+            up_load(next, up);                       // on its way meanwhile
+        } else {
+            up_load(b, up);
+            up.first += block_bytes;
+        }
         FBQ_UNROLL
         for (int j = 0; j < 4; j++) {
             const u32x4 a = lds_u32x4(strip + (u32)(j * 512));
@@ -102,7 +108,7 @@ FBQ_DEVICE void add_product(float (&c)[C::tiles][2][4][4], saddr strip, UpAt<C> 
         }
         strip += 2048;
         FBQ_UNROLL
-        for (int i = 0; i < C::tiles; i++)
+        for (int i = 0; C::ahead && i < C::tiles; i++)
             b[i] = next[i];
     }
 }
