@@ -48,7 +48,7 @@ static void *take(int64_t count, size_t size)
 
 static subject subject_make(const fbq_format *format, const fbq_shape *shape, layer_kind kind)
 {
-    const fbq_problem p = {*format, *shape, FBQ_F16, FBQ_F16, 1, 0};
+    const fbq_problem p = {*format, *shape, FBQ_F16, FBQ_F16, 1, 0, 0};
     subject s;
     memset(&s, 0, sizeof s);
     s.l = layer_make(&p, kind, 17);
@@ -100,7 +100,7 @@ typedef struct run {
     int concatenate, no_branch, exact;
 } run;
 
-/* docs/numerics.md, section 6, with tau = 20 for the tensor core. `sums`: of |B| |A|; `products`:
+/* docs/numerics.md, section 7, with tau = 20 for the tensor core. `sums`: of |B| |A|; `products`:
  * of B . A. */
 static void judge_row(const subject *s, const fbq_reconstruction *what, const run *r, int64_t row,
                       const double *want, const double *sums, const double *products,

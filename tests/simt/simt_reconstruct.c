@@ -189,7 +189,7 @@ static int segment_of(const job *c, int64_t row)
     return s;
 }
 
-/* docs/numerics.md, section 6. The machine's tensor core rounds each of 16 sums to nearest. */
+/* docs/numerics.md, section 7. The machine's tensor core rounds each of 16 sums to nearest. */
 static double bound_of(const layer *l, const job *c, int64_t row, int64_t k)
 {
     const fbq_layout *y = &l->layout;
