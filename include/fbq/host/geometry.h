@@ -26,8 +26,7 @@ static inline int fbq__class_m(int index, int m_max)
     return index < FBQ__CLASSES - 1 && most[index] < m_max ? most[index] : m_max;
 }
 
-/* The class that serves calls of m rows, and that class's most rows. With batch_invariant the
- * largest serves all. */
+/* The class that serves calls of m rows; with batch_invariant the largest serves all. */
 static inline int fbq__class_for(const fbq_problem *problem, int64_t m)
 {
     return fbq__class_of(problem->batch_invariant ? problem->m_max : m);

@@ -15,7 +15,6 @@ typedef struct fbq__served {
 
 struct fbq_plan {
     const fbq_context *context;
-    int64_t m_max;
     fbq_problem problem;
     int overlaps; /* compiled for sm_90 or later: down may start before the kernel before it ends */
     CUlibrary library[FBQ__CLASSES];
@@ -162,10 +161,10 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
         return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed", sizeof *p);
     memset(p, 0, sizeof *p);
     p->context = context;
-    p->m_max = problem->m_max;
     p->problem = *problem;
     status = FBQ_OK;
-    for (int i = fbq__class_for(problem, 1); i <= fbq__class_of(p->m_max) && status == FBQ_OK; i++)
+    for (int i = fbq__class_for(problem, 1); i <= fbq__class_of(problem->m_max) && status == FBQ_OK;
+         i++)
         status = fbq__served_make(p, problem, i, down, fused, error);
     if (status != FBQ_OK) {
         fbq_plan_free(p);
@@ -191,7 +190,7 @@ static size_t fbq__plan_most(const fbq_plan *plan, size_t (*wanted)(const fbq__f
     size_t most = 0;
     if (!plan)
         return 0;
-    for (int64_t m = 1; m <= plan->m_max; m++) {
+    for (int64_t m = 1; m <= plan->problem.m_max; m++) {
         size_t bytes = wanted(&plan->served[fbq__class_for(&plan->problem, m)].fixed, m);
         most = bytes > most ? bytes : most;
     }
@@ -213,7 +212,7 @@ fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq
     const fbq__fixed *f;
     if (!plan || !pick)
         return FBQ_ERR_NULL;
-    if (m < 1 || m > plan->m_max)
+    if (m < 1 || m > plan->problem.m_max)
         return FBQ_ERR_SIZE;
     if ((unsigned)kernel >= FBQ_KERNELS)
         return FBQ_ERR_PICK;
@@ -262,7 +261,7 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
     CUdevice current;
     if (!plan || !call)
         return FBQ_ERR_NULL;
-    if (call->m < 1 || call->m > plan->m_max)
+    if (call->m < 1 || call->m > plan->problem.m_max)
         return FBQ_ERR_SIZE;
     served = &plan->served[fbq__class_for(&plan->problem, call->m)];
     FBQ__TRY(fbq__call_check(&served->fixed, call));
