@@ -199,8 +199,8 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
 
 /* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
  * t at all (ranks beyond 700 or more, by GPU, rows and type), or when problem->launches is 1 and
- * fused has fewer blocks than the layer has tiles of 16 ranks: too few to share the
- * down-projection. */
+ * m_max is beyond 8, or fused has fewer blocks than the layer has tiles of 16 ranks, too few to
+ * share the down-projection. */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error);
 
