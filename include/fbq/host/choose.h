@@ -125,9 +125,21 @@ static inline int fbq__narrow(const fbq_layout *l, const fbq_gpu *gpu, int64_t m
     return fbq__fused_fits(l, gpu, pick, m);
 }
 
+/* One tile at a time, by so many warps at most: if a block has more than a few tiles and all of x
+ * fits beside a step of two units. */
+static inline int fbq__one_by_one(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, int warps,
+                                  fbq_pick *pick)
+{
+    pick->warps = warps;
+    pick->tiles = 1;
+    return fbq__own(l, gpu, pick) > fbq__few(l, gpu, m, pick) &&
+           fbq__choose_steps(l, gpu, m, pick) && fbq__resident(l, gpu, pick, m) &&
+           (pick->chunks > 2 || fbq__units(l) <= 16);
+}
+
 /* Choose tiles, steps, warps and stages of a pick that has everything else, and the most warps: one
- * tile at a time, if a block has more than a few and all of x fits beside a step of two units; else
- * all that it has, in even groups. */
+ * tile at a time, by fewer warps where x of many rows leaves less room for rings; else all that a
+ * block has, in even groups. */
 static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
 {
     const int64_t own = fbq__own(l, gpu, pick);
@@ -137,16 +149,9 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     pick->warps = warps;
     if (m > 1 && own <= 2 && fbq__narrow(l, gpu, m, pick))
         return;
-    pick->tiles = 1;
-    if (m > 8 && l->rank_tiles && warps > 8) { /* x leaves less room for rings */
-        pick->warps = 8;
-        if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
-            fbq__resident(l, gpu, pick, m) && pick->chunks > 2)
-            return;
-        pick->warps = warps;
-    }
-    if (own > fbq__few(l, gpu, m, pick) && fbq__choose_steps(l, gpu, m, pick) &&
-        fbq__resident(l, gpu, pick, m) && (pick->chunks > 2 || fbq__units(l) <= 16))
+    if (m > 8 && l->rank_tiles && warps > 8 && fbq__one_by_one(l, gpu, m, 8, pick))
+        return;
+    if (fbq__one_by_one(l, gpu, m, warps, pick))
         return;
     pick->warps = warps;
     pick->tiles = (int)((own + groups - 1) / groups);
