@@ -54,6 +54,10 @@ size_t layers_bytes(const layers *l, truth what)
     if (what == TRUTH_FP16)
         return (size_t)l->n * (size_t)l->k * 2;
     /* the factors' logical bytes: padding is no work that a variant could claim */
+    if (l->format.factor_type == FBQ_I8)
+        return what == TRUTH_INT4
+                   ? int4
+                   : int4 + r * ((size_t)l->n + (size_t)l->k) + 4 * (r + (size_t)l->n);
     return what == TRUTH_INT4 ? int4 : int4 + r * ((size_t)l->n + (size_t)l->k) * 2;
 }
 
@@ -145,13 +149,45 @@ static int replicate(layers *l, uint8_t *to, size_t stride, const void *from, si
     return gpu_wait(l->g, f);
 }
 
+static int floats_of(fbq_type type, const uint16_t *words, size_t count, float **to, fail *f)
+{
+    TRY(host_alloc(to, count, sizeof **to, f));
+    for (size_t i = 0; i < count; i++)
+        (*to)[i] = fbq_f32_of_word(type, words[i]);
+    return 0;
+}
+
+/* A, and rows of B from `b` on, packed for a layer of that layout. */
+static int factors_pack(const layers *l, const fbq_layout *p, const uint16_t *b, uint8_t *down,
+                        uint8_t *up, fail *f)
+{
+    const size_t a_count = (size_t)(p->shape.segment[0].r * p->shape.k);
+    float *a_floats = NULL, *b_floats = NULL;
+    fbq_error error;
+    int failed = 0;
+    memset(&error, 0, sizeof error);
+    if (p->format.factor_type != FBQ_I8) {
+        if (fbq_pack_down(p, l->a_host, down, p->down_bytes, &error) != FBQ_OK ||
+            fbq_pack_up(p, b, l->b_row, up, p->up_bytes, &error) != FBQ_OK)
+            return failf(f, "packing the factors: %s", error.detail);
+        return 0;
+    }
+    failed = floats_of(l->type, l->a_host, a_count, &a_floats, f) ||
+             floats_of(l->type, b, (size_t)(p->n * l->b_row), &b_floats, f);
+    if (!failed && (fbq_pack_down_i8(p, a_floats, down, p->down_bytes, NULL, &error) != FBQ_OK ||
+                    fbq_pack_up_i8(p, b_floats, l->b_row, up, p->up_bytes, NULL, &error) != FBQ_OK))
+        failed = failf(f, "packing the factors: %s", error.detail);
+    free(a_floats);
+    free(b_floats);
+    return failed;
+}
+
 /* A and B, plain on the host, packed and plain on the GPU. A . x and B . t come out near 1. */
 static int factors_fill(layers *l, fail *f)
 {
     const fbq_layout *p = &l->layout;
     size_t r = (size_t)p->shape.segment[0].r, k = (size_t)l->k, n = (size_t)l->n;
-    uint8_t *packed = NULL;
-    fbq_error error;
+    uint8_t *down = NULL, *up = NULL;
     int failed;
     l->b_row = (int64_t)((r + 7) / 8 * 8);
     l->a_stride = aligned(r * k * 2);
@@ -173,16 +209,12 @@ static int factors_fill(layers *l, fail *f)
             l->b_host[i * (size_t)l->b_row + j] = fbq_word_of_f32(l->type, b_scale * random_unit());
     TRY(replicate(l, l->a, l->a_stride, l->a_host, r * k * 2, f));
     TRY(replicate(l, l->b, l->b_stride, l->b_host, n * (size_t)l->b_row * 2, f));
-    memset(&error, 0, sizeof error);
-    TRY(host_alloc(&packed, p->down_bytes > p->up_bytes ? p->down_bytes : p->up_bytes, 1, f));
-    failed = fbq_pack_down(p, l->a_host, packed, p->down_bytes, &error) != FBQ_OK
-                 ? failf(f, "fbq_pack_down: %s", error.detail)
-                 : replicate(l, l->down, l->down_stride, packed, p->down_bytes, f);
-    if (!failed)
-        failed = fbq_pack_up(p, l->b_host, l->b_row, packed, p->up_bytes, &error) != FBQ_OK
-                     ? failf(f, "fbq_pack_up: %s", error.detail)
-                     : replicate(l, l->up, l->up_stride, packed, p->up_bytes, f);
-    free(packed);
+    failed = host_alloc(&down, p->down_bytes, 1, f) || host_alloc(&up, p->up_bytes, 1, f) ||
+             factors_pack(l, p, l->b_host, down, up, f) ||
+             replicate(l, l->down, l->down_stride, down, p->down_bytes, f) ||
+             replicate(l, l->up, l->up_stride, up, p->up_bytes, f);
+    free(down);
+    free(up);
     return failed;
 }
 
@@ -219,7 +251,8 @@ int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_
     l->format.bits = o->bits;
     l->format.group = o->group;
     l->format.zero = o->zero;
-    l->format.scale_type = l->format.factor_type = o->type;
+    l->format.scale_type = o->type;
+    l->format.factor_type = o->factor ? o->factor : o->type;
     FBQ(f, fbq_layout_of(&l->format, &shape, &l->layout, &fbq_error_));
     random_state = 0x9e3779b97f4a7c15ull;
     l->count = rotation_layers(layers_bytes(l, TRUTH_INT4), cold_bytes, o->hot);
@@ -291,12 +324,8 @@ static int expect_packed(layers *l, truth what, int i, fail *f)
                               (size_t)layout.record_bytes, f);
     if (!failed && branch)
         failed =
-            host_alloc(&down, layout.down_bytes, 1, f) || host_alloc(&up, layout.up_bytes, 1, f);
-    if (!failed && branch &&
-        (fbq_pack_down(&layout, l->a_host, down, layout.down_bytes, &error) != FBQ_OK ||
-         fbq_pack_up(&layout, l->b_host + l->tile[i] * FBQ_TILE * l->b_row, l->b_row, up,
-                     layout.up_bytes, &error) != FBQ_OK))
-        failed = failf(f, "packing the factors of a sample: %s", error.detail);
+            host_alloc(&down, layout.down_bytes, 1, f) || host_alloc(&up, layout.up_bytes, 1, f) ||
+            factors_pack(l, &layout, l->b_host + l->tile[i] * FBQ_TILE * l->b_row, down, up, f);
     if (!failed) {
         parts.weights = weights;
         parts.weights_bytes = layout.weights_bytes;

@@ -40,6 +40,7 @@ void options_help(void)
         "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"
         "  --zero=f16        zero points: f16, code or none\n"
         "  --type=f16        of x, y, scales and factors: f16, or bf16 (fbq's kernels only)\n"
+        "  --factor=type     of the factors: type, the same; or i8\n"
         "  --hot             weights stay in the L2 cache (default: cold, by rotation)\n"
         "  --alone           fbq's launches make no promise about the kernel before "
         "(fbq_call.chained\n"
@@ -74,11 +75,11 @@ void options_format_name(const options *o, char *text, size_t bytes)
     const char *zero = o->zero == FBQ_ZERO_F16    ? ""
                        : o->zero == FBQ_ZERO_CODE ? "-zcode"
                                                   : "-znone";
-    const char *type = o->type == FBQ_BF16 ? "-bf16" : "";
-    if (o->group == FBQ_GROUP_ROW)
-        snprintf(text, bytes, "W%d%s%s/grow", o->bits, type, zero);
-    else
-        snprintf(text, bytes, "W%d%s%s/g%d", o->bits, type, zero, o->group);
+    const char *type = o->type == FBQ_BF16 ? "-bf16" : "", *factor = o->factor ? "-i8" : "";
+    char group[16] = "row";
+    if (o->group != FBQ_GROUP_ROW)
+        snprintf(group, sizeof group, "%d", o->group);
+    snprintf(text, bytes, "W%d%s%s%s/g%s", o->bits, type, factor, zero, group);
 }
 
 static int shapes_add(options *o, const char *text, const char *option, fail *f)
@@ -172,6 +173,10 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
         return ms_take(o, v, a, f);
     if ((v = value_of(a, "--bits")))
         return number_take(v, a, 2, 4, &o->bits, f);
+    if ((v = value_of(a, "--factor"))) {
+        o->factor = !strcmp(v, "i8") ? FBQ_I8 : (fbq_type)0;
+        return !o->factor && strcmp(v, "type") ? failf(f, "%s: expected type or i8", a) : 0;
+    }
     if ((v = value_of(a, "--type"))) {
         o->type = !strcmp(v, "bf16") ? FBQ_BF16 : FBQ_F16;
         return o->type == FBQ_F16 && strcmp(v, "f16") ? failf(f, "%s: expected f16 or bf16", a) : 0;

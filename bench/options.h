@@ -19,7 +19,8 @@ typedef struct options {
     int m[MAX_M], ms;
     int bits, rank, group; /* group 0: whole row */
     fbq_zero zero;
-    fbq_type type; /* of x, y, scales and factors */
+    fbq_type type;   /* of x, y, scales and factors */
+    fbq_type factor; /* of the factors: FBQ_I8, or 0 for `type` */
     int hot, alone, replays, device, ptx, require_gpu, help;
     double timeout;             /* seconds a benchmark */
     int has_pick[FBQ_KERNELS];  /* by --pick, in place of the default */
@@ -40,8 +41,8 @@ const char *options_temperature(const options *o);
 /* "chained" or "alone": do fbq's launches promise that the one before writes no weights? */
 const char *options_chain(const options *o);
 
-/* "g128" or "grow", behind the format: "W4", or "W3-bf16", "W4-zcode", "W4-znone" where types are
- * not fp16, or zero points are not. */
+/* "g128" or "grow", behind the format: "W4", or "W3-bf16", "W4-i8", "W4-zcode", "W4-znone" where
+ * types are not fp16, factors are int8, or zero points are not fp16. */
 void options_format_name(const options *o, char *text, size_t bytes);
 
 #endif /* FBQ_BENCH_OPTIONS_H */

@@ -221,7 +221,7 @@ static void take_others(void)
 }
 
 /* Other bits and types: what they take follows from those and the rows alone, nearly. Factors of
- * the other type than x in every second. */
+ * x's type, of the other one, and of int8. */
 static void take_formats(void)
 {
     static const int64_t sizes[][2] = {{4096, 4096}, {14336, 4096}, {4096, 11008}};
@@ -229,14 +229,15 @@ static void take_formats(void)
         for (int type = 1; type <= 2; type++)
             for (int m = 1; m <= MOST_ROWS; m = m == 1 ? 8 : m + 8)
                 for (int r = 0; r <= 128; r += 128)
-                    for (int g = 1; g <= 2; g++) {
+                    for (int g = 1; g <= (r ? 3 : 2); g++) {
                         const int64_t *size = sizes[(bits + type + g) % 3];
                         fbq_problem p =
                             problem_of(groups[g], (fbq_zero)((bits + g) % 3), size[1], r, m);
                         p.shape = fbq_shape_of(size[0], size[1], r);
                         p.format.bits = bits;
                         p.x_type = p.y_type = p.format.scale_type = (fbq_type)type;
-                        p.format.factor_type = (fbq_type)(g == 1 ? type : 3 - type);
+                        p.format.factor_type =
+                            g == 3 ? FBQ_I8 : (fbq_type)(g == 1 ? type : 3 - type);
                         take(&p, FBQ_KERNEL_FUSED, NULL);
                         if (r)
                             take(&p, FBQ_KERNEL_DOWN, NULL);

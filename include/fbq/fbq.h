@@ -50,8 +50,12 @@ struct CUstream_st;
 #define fbq_pack_weights FBQ_SYMBOL(fbq_pack_weights)
 #define fbq_unpack_weights FBQ_SYMBOL(fbq_unpack_weights)
 #define fbq_pack_down FBQ_SYMBOL(fbq_pack_down)
+#define fbq_pack_down_i8 FBQ_SYMBOL(fbq_pack_down_i8)
+#define fbq_unpack_down_f32 FBQ_SYMBOL(fbq_unpack_down_f32)
 #define fbq_unpack_down FBQ_SYMBOL(fbq_unpack_down)
 #define fbq_pack_up FBQ_SYMBOL(fbq_pack_up)
+#define fbq_pack_up_i8 FBQ_SYMBOL(fbq_pack_up_i8)
+#define fbq_unpack_up_f32 FBQ_SYMBOL(fbq_unpack_up_f32)
 #define fbq_unpack_up FBQ_SYMBOL(fbq_unpack_up)
 #define fbq_reconstruct FBQ_SYMBOL(fbq_reconstruct)
 #define fbq_reference FBQ_SYMBOL(fbq_reference)
@@ -125,7 +129,7 @@ fbq_status fbq_unpack_weights(const void *packed, size_t bytes, uint8_t *codes, 
                               void *zeros, fbq_error *error);
 
 /* Pack A, the down-projection: all segments stacked, sum(r) x K words of format.factor_type.
- * FBQ_ERR_RANK when every rank is 0. */
+ * FBQ_ERR_RANK when every rank is 0; FBQ_ERR_FORMAT for FBQ_I8, also of those below. */
 fbq_status fbq_pack_down(const fbq_layout *layout, const uint16_t *a, void *packed, size_t bytes,
                          fbq_error *error);
 fbq_status fbq_unpack_down(const void *packed, size_t bytes, uint16_t *a, fbq_error *error);
@@ -136,6 +140,22 @@ fbq_status fbq_pack_up(const fbq_layout *layout, const uint16_t *b, int64_t stri
                        size_t bytes, fbq_error *error);
 fbq_status fbq_unpack_up(const void *packed, size_t bytes, uint16_t *b, int64_t stride,
                          fbq_error *error);
+
+/* The same for factor_type FBQ_I8: half the bytes. A and B come as floats, rows and strides as
+ * above; each row gets a scale, its largest magnitude / 127, and integers -127 .. 127 of it.
+ *   used   NULL, or room for as many floats, which may be the factor's own: the factor that will
+ *          run, exactly. The sub-branch's weights are then Sigma = used B . used A, and codes that
+ *          are to keep FBQuant's bound are Q(W - Sigma) of this Sigma.
+ * FBQ_ERR_CODE where a number is not finite. Packing `used` again gives the same bytes. */
+fbq_status fbq_pack_down_i8(const fbq_layout *layout, const float *a, void *packed, size_t bytes,
+                            float *used, fbq_error *error);
+fbq_status fbq_pack_up_i8(const fbq_layout *layout, const float *b, int64_t stride, void *packed,
+                          size_t bytes, float *used, fbq_error *error);
+
+/* Packed factors of any type as floats, exactly. */
+fbq_status fbq_unpack_down_f32(const void *packed, size_t bytes, float *a, fbq_error *error);
+fbq_status fbq_unpack_up_f32(const void *packed, size_t bytes, float *b, int64_t stride,
+                             fbq_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * The scalar reference, in double, from packed bytes (host memory only)

@@ -17,7 +17,7 @@ typedef enum fbq_status {
     FBQ_ERR_FORMAT = 104,      /* bits, zero kind or a type is not one that exists */
     FBQ_ERR_ALIGNMENT = 105,   /* a pointer or stride is not aligned as documented */
     FBQ_ERR_BUFFER = 106,      /* a buffer is smaller than the size query says */
-    FBQ_ERR_CODE = 107,        /* a code or an integer zero point does not fit into its bits */
+    FBQ_ERR_CODE = 107,        /* a code, zero point or int8 factor does not fit into its bits */
     FBQ_ERR_PACKED = 108,      /* packed bytes: wrong magic, version, part or sizes */
     FBQ_ERR_UNSUPPORTED = 109, /* well formed, but no kernel serves it in this version */
     FBQ_ERR_PICK = 110,        /* a pick breaks the legality predicate */

@@ -16,7 +16,8 @@
 typedef enum fbq_type {
     FBQ_F16 = 1,  /* IEEE binary16 */
     FBQ_BF16 = 2, /* bfloat16 */
-    FBQ_F32 = 3   /* IEEE binary32 */
+    FBQ_F32 = 3,  /* IEEE binary32 */
+    FBQ_I8 = 4    /* integers -127 .. 127 with an fp32 scale a row: of A and B alone */
 } fbq_type;
 
 /* How a code q becomes a weight: w = s * (q - z). */
@@ -35,7 +36,7 @@ typedef struct fbq_format {
     int group;            /* codes along K that share s and z: 32, 64, 128, 256 or FBQ_GROUP_ROW */
     fbq_zero zero;        /* kind of zero point */
     fbq_type scale_type;  /* type of s: FBQ_F16 or FBQ_BF16 */
-    fbq_type factor_type; /* type of A and B: FBQ_F16 or FBQ_BF16; ignored when every rank is 0 */
+    fbq_type factor_type; /* of A and B: FBQ_F16, FBQ_BF16 or FBQ_I8; ignored if every rank is 0 */
 } fbq_format;
 
 /* Layers that share x (q/k/v, gate/up) may be packed as one: segments stack along N, each with its
@@ -109,6 +110,9 @@ typedef struct fbq_layout {
     size_t weights_bytes;                     /* whole part: header and tile records */
     size_t down_bytes;                        /* whole part A; 0 when every rank is 0 */
     size_t up_bytes;                          /* whole part B; 0 when every rank is 0 */
+    size_t down_scales; /* where A's scales begin in its part, a float for each row of every tile;
+                         * 0 unless factor_type is FBQ_I8 */
+    size_t up_scales;   /* B's, likewise */
 } fbq_layout;
 
 #endif /* FBQ_TYPES_H */

@@ -49,14 +49,24 @@ static down_body of_warps(int columns, int warps, int chunks)
     return nullptr;
 }
 
+template <int X>
+static down_body of_factor(int factor, int columns, int warps, int chunks)
+{
+    switch (factor) {
+    case fbq::type_f16:
+        return of_warps<X, fbq::type_f16>(columns, warps, chunks);
+    case fbq::type_bf16:
+        return of_warps<X, fbq::type_bf16>(columns, warps, chunks);
+    case fbq::type_i8:
+        return of_warps<X, fbq::type_i8>(columns, warps, chunks);
+    }
+    return nullptr;
+}
+
 down_body find_down(int x, int factor, int columns, int warps, int chunks)
 {
-    using namespace fbq;
-    if (x == type_f16)
-        return factor == type_f16 ? of_warps<type_f16, type_f16>(columns, warps, chunks)
-                                  : of_warps<type_f16, type_bf16>(columns, warps, chunks);
-    return factor == type_f16 ? of_warps<type_bf16, type_f16>(columns, warps, chunks)
-                              : of_warps<type_bf16, type_bf16>(columns, warps, chunks);
+    return x == fbq::type_f16 ? of_factor<fbq::type_f16>(factor, columns, warps, chunks)
+                              : of_factor<fbq::type_bf16>(factor, columns, warps, chunks);
 }
 
 } // namespace simt

@@ -206,14 +206,16 @@ static void compare_slice(const layer *l, const layer_case *c, const float *t, i
                           int64_t last, layer_result *result)
 {
     int64_t ranks = l->layout.rank_tiles * FBQ_TILE;
+    float *a = malloc((size_t)(c->r * c->k) * sizeof *a);
+    if (!a || fbq_unpack_down_f32(l->packed_a, l->layout.down_bytes, a, NULL) != FBQ_OK)
+        abort();
     for (int64_t m = 0; m < c->m; m++) {
         for (int64_t r = 0; r < ranks; r++) {
             double sum = 0, size = 0, got = t[m * ranks + r], bound;
             for (int64_t k = first; k < last; k++) {
-                double a = r < c->r
-                               ? fbq_f32_of_word(l->layout.format.factor_type, l->a[r * c->k + k])
-                               : 0; /* padding */
-                double term = a * fbq_f32_of_word(l->problem.x_type, l->x[m * l->x_stride + k]);
+                double number = r < c->r ? a[r * c->k + k] : 0; /* padding */
+                double term =
+                    number * fbq_f32_of_word(l->problem.x_type, l->x[m * l->x_stride + k]);
                 sum += term;
                 size += fabs(term);
             }
@@ -222,6 +224,7 @@ static void compare_slice(const layer *l, const layer_case *c, const float *t, i
                 note_wrong(result, "t", m, r, got, sum, bound);
         }
     }
+    free(a);
 }
 
 int layer_run_down(const layer_case *c, layer_result *result)

@@ -129,7 +129,32 @@ static void make_weights(layer *l, const layer_case *c, uint64_t *state)
     l->weights = layer_memory(l->layout.weights_bytes);
 }
 
-static void make_factors(layer *l, const layer_case *c, uint64_t *state)
+/* A factor of int8 numbers. To be exact, each row's largest is 127 / 8, so that its scale is a
+ * power of two. */
+static float *make_floats(const layer_case *c, int64_t rows, int64_t columns, uint64_t *state)
+{
+    float *numbers = layer_memory((size_t)(rows * columns) * sizeof *numbers);
+    for (int64_t i = 0; i < rows * columns; i++)
+        numbers[i] = c->exact ? (i % columns ? (float)between(state, -1, 1) : 127.0f / 8)
+                              : (float)(0.05 * normal(state));
+    return numbers;
+}
+
+static fbq_status make_factors_i8(layer *l, const layer_case *c, uint64_t *state, fbq_error *error)
+{
+    float *a = make_floats(c, c->r, c->k, state), *b = make_floats(c, c->n, c->r, state);
+    fbq_status status;
+    l->packed_a = layer_memory(l->layout.down_bytes);
+    l->packed_b = layer_memory(l->layout.up_bytes);
+    status = fbq_pack_down_i8(&l->layout, a, l->packed_a, l->layout.down_bytes, NULL, error);
+    if (status == FBQ_OK)
+        status = fbq_pack_up_i8(&l->layout, b, c->r, l->packed_b, l->layout.up_bytes, NULL, error);
+    free(a);
+    free(b);
+    return status;
+}
+
+static fbq_status make_factors(layer *l, const layer_case *c, uint64_t *state, fbq_error *error)
 {
     const fbq_type type = l->layout.format.factor_type;
     l->a = layer_memory((size_t)(c->r * c->k) * 2);
@@ -140,6 +165,10 @@ static void make_factors(layer *l, const layer_case *c, uint64_t *state)
         l->b[i] = layer_word(type, c->exact ? between(state, -1, 1) : 0.05 * normal(state));
     l->packed_a = layer_memory(l->layout.down_bytes);
     l->packed_b = layer_memory(l->layout.up_bytes);
+    fbq_status status = fbq_pack_down(&l->layout, l->a, l->packed_a, l->layout.down_bytes, error);
+    if (status == FBQ_OK)
+        status = fbq_pack_up(&l->layout, l->b, c->r, l->packed_b, l->layout.up_bytes, error);
+    return status;
 }
 
 /* m rows of `columns` numbers with a gap after each but the last, poison between. */
@@ -260,15 +289,14 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
         return status;
     make_weights(l, c, &state);
     if (c->r > 0)
-        make_factors(l, c, &state);
+        status = (l->layout.format.factor_type == FBQ_I8 ? make_factors_i8
+                                                         : make_factors)(l, c, &state, error);
+    if (status != FBQ_OK)
+        return status;
     make_activations(l, c, &state);
     status = fbq_pack_weights(&l->layout, l->codes, l->scales,
                               l->zeros8 ? (void *)l->zeros8 : (void *)l->zeros16, l->weights,
                               l->layout.weights_bytes, error);
-    if (status == FBQ_OK && c->r > 0)
-        status = fbq_pack_down(&l->layout, l->a, l->packed_a, l->layout.down_bytes, error);
-    if (status == FBQ_OK && c->r > 0)
-        status = fbq_pack_up(&l->layout, l->b, c->r, l->packed_b, l->layout.up_bytes, error);
     if (status == FBQ_OK)
         status = fbq_simt_scratch_bytes(&l->problem, &l->options, c->m, &l->scratch_bytes, error);
     if (status == FBQ_OK) {

@@ -434,6 +434,20 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
     return simt::f16_of_f32(low) | simt::f16_of_f32(high) << 16;
 }
 
+// ---- fp16 and bf16 arithmetic ----
+
+// The sums of bytes and constants that kernels make have an exact result in fp32.
+FBQ_DEVICE u32 add_f16x2(u32 a, u32 b)
+{
+    return f16x2_of_f32(simt::f32_of_f16(a & 0xffffu) + simt::f32_of_f16(b & 0xffffu),
+                        simt::f32_of_f16(a >> 16) + simt::f32_of_f16(b >> 16));
+}
+FBQ_DEVICE u32 add_bf16x2(u32 a, u32 b)
+{
+    return bf16x2_of_f32(float_of(a << 16) + float_of(b << 16),
+                         float_of(a & 0xffff0000u) + float_of(b & 0xffff0000u));
+}
+
 // ---- The tensor core ----
 
 FBQ_DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1,

@@ -90,6 +90,14 @@ static void make_weights(layer *l, layer_kind kind, uint64_t *state)
     free(zeros);
 }
 
+static uint16_t *words_of(fbq_type type, const float *numbers, int64_t count)
+{
+    uint16_t *words = (uint16_t *)take((size_t)count * sizeof *words);
+    for (int64_t i = 0; i < count; i++)
+        words[i] = fbq_word_of_f32(type, numbers[i]);
+    return words;
+}
+
 static void make_factors(layer *l, layer_kind kind, uint64_t *state)
 {
     const fbq_layout *y = &l->layout;
@@ -99,23 +107,33 @@ static void make_factors(layer *l, layer_kind kind, uint64_t *state)
         ranks += r;
         widest = r > widest ? r : widest;
     }
-    uint16_t *a = (uint16_t *)take((size_t)(ranks * y->shape.k) * 2);
-    uint16_t *b = (uint16_t *)take((size_t)(y->n * widest) * 2);
+    const int64_t a_count = ranks * y->shape.k, b_count = y->n * widest;
+    const int i8 = y->format.factor_type == FBQ_I8, exact = kind == LAYER_EXACT;
+    const double spread = 1.0 / sqrt((double)y->shape.k);
+    float *a = (float *)take((size_t)a_count * sizeof *a);
+    float *b = (float *)take((size_t)b_count * sizeof *b);
     void *down = aligned(y->down_bytes), *up = aligned(y->up_bytes);
-    double spread = 1.0 / sqrt((double)y->shape.k);
     fbq_error error;
-    for (int64_t i = 0; i < ranks * y->shape.k; i++) {
-        double v = kind == LAYER_EXACT ? (double)(random_bits(state) % 3) - 1
-                                       : spread * random_normal(state);
-        a[i] = fbq_word_of_f32(y->format.factor_type, (float)v);
+    for (int64_t i = 0; i < a_count; i++)
+        a[i] = exact ? (float)(random_bits(state) % 3) - 1 : (float)(spread * random_normal(state));
+    for (int64_t i = 0; i < b_count; i++)
+        b[i] = exact ? (float)(random_bits(state) % 3) - 1 : (float)(0.1 * random_normal(state));
+    if (i8) {
+        /* a row whose largest number is 127 / 8 has a power of two as its scale */
+        for (int64_t i = 0; exact && i < a_count; i += y->shape.k)
+            a[i] = 127.0f / 8;
+        for (int64_t i = 0; exact && i < b_count; i += widest)
+            b[i] = 127.0f / 8;
+        must(fbq_pack_down_i8(y, a, down, y->down_bytes, NULL, &error), &error);
+        must(fbq_pack_up_i8(y, b, widest, up, y->up_bytes, NULL, &error), &error);
+    } else {
+        uint16_t *a16 = words_of(y->format.factor_type, a, a_count);
+        uint16_t *b16 = words_of(y->format.factor_type, b, b_count);
+        must(fbq_pack_down(y, a16, down, y->down_bytes, &error), &error);
+        must(fbq_pack_up(y, b16, widest, up, y->up_bytes, &error), &error);
+        free(a16);
+        free(b16);
     }
-    for (int64_t i = 0; i < y->n * widest; i++) {
-        double v =
-            kind == LAYER_EXACT ? (double)(random_bits(state) % 3) - 1 : 0.1 * random_normal(state);
-        b[i] = fbq_word_of_f32(y->format.factor_type, (float)v);
-    }
-    must(fbq_pack_down(y, a, down, y->down_bytes, &error), &error);
-    must(fbq_pack_up(y, b, widest, up, y->up_bytes, &error), &error);
     l->parts.down = down;
     l->parts.down_bytes = y->down_bytes;
     l->parts.up = up;

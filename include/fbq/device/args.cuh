@@ -11,6 +11,7 @@ typedef struct fbq_down_args {
     const void *x;       // m x k words
     const void *blocks;  // A behind its header
     const void *records; // weights behind their header
+    const float *scales; // of A's rows, where A is int8
     float *t;            // slices x m x (rank_tiles * 16)
     long long x_stride;  // words
     int m;
@@ -25,19 +26,21 @@ typedef struct fbq_down_args {
 // fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number up to tiles, times the
 // blocks that share a tile.
 typedef struct fbq_fused_args {
-    const void *x;        // m x k words
-    const void *records;  // weights behind their header
-    const void *blocks;   // B behind its header
-    const void *a_blocks; // A behind its header, where fused makes t itself
-    const float *t;       // what down wrote; or NULL
-    void *state;          // where fused makes t itself, or blocks share a tile: its head, their
-                          // counters, t's partial sums (exchange.cuh)
-    float *sums;          // where blocks share a tile: their partial sums of y (splits.cuh)
-    const void *bias;     // n words of x's type or NULL
-    const void *residual; // m x n numbers of y's type or NULL
-    void *y;              // m x n numbers
-    long long x_stride;   // words
-    long long y_stride;   // numbers
+    const void *x;            // m x k words
+    const void *records;      // weights behind their header
+    const void *blocks;       // B behind its header
+    const void *a_blocks;     // A behind its header, where fused makes t itself
+    const float *down_scales; // of the rows of A
+    const float *up_scales;   // and of B, where they are int8
+    const float *t;           // what down wrote; or NULL
+    void *state;              // where fused makes t itself, or blocks share a tile: its head, their
+                              // counters, t's partial sums (exchange.cuh)
+    float *sums;              // where blocks share a tile: their partial sums of y (splits.cuh)
+    const void *bias;         // n words of x's type or NULL
+    const void *residual;     // m x n numbers of y's type or NULL
+    void *y;                  // m x n numbers
+    long long x_stride;       // words
+    long long y_stride;       // numbers
     long long residual_stride;
     long long record_bytes;
     long long round_bytes; // from a block's tile to its next

@@ -173,8 +173,8 @@ FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
     float left[4] = {x, y, z, w};
     FBQ_UNROLL
     for (int part = 0; part < C::t_parts; part++) {
-        b[part][0] = pair_off<C::factor>(left[0], left[1]);
-        b[part][1] = pair_off<C::factor>(left[2], left[3]);
+        b[part][0] = pair_off<C::t_type>(left[0], left[1]);
+        b[part][1] = pair_off<C::t_type>(left[2], left[3]);
     }
     const int g = lane >> 2;
     if (C::columns == 1) {
@@ -224,18 +224,20 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
     constexpr int batch = C::columns == 1 ? piece_most : piece_most / 2;
     FBQ_UNROLL
     for (int first = 0; first < piece_most; first += batch) {
-        u32x4 v[batch], w[batch];
+        typename BlockPart<C::factor>::vector w[batch];
+        u32x4 v[batch];
         u32x2 third[batch];
         float even[batch], odd[batch];
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             const saddr at = t + (u32)((first + i) * C::step_bytes);
-            v[i] = w[i] = u32x4{0, 0, 0, 0};
+            v[i] = u32x4{0, 0, 0, 0};
+            w[i] = {};
             third[i] = u32x2{0, 0};
             even[i] = odd[i] = 0;
             if (first + i >= steps)
                 continue;
-            w[i] = lds_u32x4(b + (u32)((first + i) * block_bytes + lane * 16));
+            part_lds(w[i], b + (u32)((first + i) * C::block_bytes), lane);
             if (C::columns == 1) {
                 const u32x2 pair = lds_u32x2(at + (u32)lane * 8);
                 v[i].x = pair.x;
@@ -251,14 +253,14 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
         FBQ_UNROLL
         for (int i = 0; i < batch; i++) {
             float c[4] = {0, 0, 0, 0};
-            mma<C::factor>(c, w[i], v[i].x, v[i].y);
+            mma_block<C::factor, C::t_type>(c, w[i], v[i].x, v[i].y);
             if (C::columns == 1) {
                 y[0] = fma(even[i], add(c[0], c[1]), y[0]);
                 y[2] = fma(even[i], add(c[2], c[3]), y[2]);
             } else {
-                mma<C::factor>(c, w[i], v[i].z, v[i].w);
+                mma_block<C::factor, C::t_type>(c, w[i], v[i].z, v[i].w);
                 if (C::t_parts == 3)
-                    mma<C::factor>(c, w[i], third[i].x, third[i].y);
+                    mma_block<C::factor, C::t_type>(c, w[i], third[i].x, third[i].y);
                 y[0] = fma(even[i], c[0], y[0]);
                 y[2] = fma(even[i], c[2], y[2]);
                 y[1] = fma(odd[i], c[1], y[1]);
@@ -266,6 +268,17 @@ FBQ_DEVICE void add_piece(float (&y)[4], saddr t, saddr b, int steps, int lane)
             }
         }
     }
+}
+
+// Times the scales of B's rows.
+FBQ_DEVICE void scale_rows(float (&y)[4], saddr scales, int lane)
+{
+    const float upper = lds_f32(scales + (u32)(lane >> 2) * 4),
+                lower = lds_f32(scales + (u32)((lane >> 2) + 8) * 4);
+    y[0] = mul(y[0], upper);
+    y[1] = mul(y[1], upper);
+    y[2] = mul(y[2], lower);
+    y[3] = mul(y[3], lower);
 }
 
 // The lanes' sums of a tile -> rows g and g + 8. With one column a third part is in other lanes.
@@ -325,7 +338,7 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
     if (early)
         pieces_fetch<C>(args, ring, ahead, warp, lane);
     if (C::whole)
-        prefetch_a(ahead, lane);
+        prefetch_a<C>(ahead, lane);
     sync_warps<meet_begin, (C::warps + branch_warps) * warp_lanes>();
     wait_for_producer();
     if (!early)
@@ -358,6 +371,7 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
             if (up_tile<C>(args, u) >= args.tiles)
                 break;
             float y[C::halves][4] = {};
+            saddr last = 0; // the last piece
             FBQ_NO_UNROLL
             for (int step = up_first_step(args, item); step < args.rank_tiles;
                  step += 1 << args.piece_shift << args.up_shift) {
@@ -370,6 +384,12 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
                     add_piece<C>(y[half], t + (u32)(half * C::half_bytes), b,
                                  min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
                 used = true;
+                last = b;
+            }
+            if (C::piece_scales > 0 && last) {
+                FBQ_UNROLL
+                for (int half = 0; half < C::halves; half++)
+                    scale_rows(y[half], last + piece_scales_at<C>(args), lane);
             }
             up_finish<C>(y[0]);
             FBQ_UNROLL

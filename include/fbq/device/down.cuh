@@ -22,6 +22,8 @@ struct Down {
     static_assert(Columns == 1 || Columns == 8 || Columns == 16, "");
     static_assert(Chunks == 1 || Chunks == 2 || Chunks == 4, "");
     static constexpr int x = X, factor = Factor, columns = Columns, warps = Warps, chunks = Chunks;
+    static constexpr int block_bytes = block_bytes_of(factor),
+                         chunk_bytes = 4 * block_bytes;  // of A
     static constexpr int halves = Columns == 16 ? 2 : 1; // products of eight columns
 };
 
@@ -41,13 +43,21 @@ FBQ_DEVICE ChunkX chunk_x(const void *x, i64 row, int chunk, int k_total, int ve
 
 // c += a chunk of A, a lane's four vectors of it, times the same chunk of x.
 template <class C>
-FBQ_DEVICE void chunk_multiply(float (&c)[4], const u32x4 (&a)[4], const ChunkX &x)
+FBQ_DEVICE void chunk_multiply(float (&c)[4], const typename BlockPart<C::factor>::vector (&a)[4],
+                               const ChunkX &x)
 {
     FBQ_UNROLL
     for (int h = 0; h < 2; h++) {
-        mma_mixed<C::factor, C::x>(c, a[2 * h], x.x[h].x, x.x[h].y);
-        mma_mixed<C::factor, C::x>(c, a[2 * h + 1], x.x[h].z, x.x[h].w);
+        mma_block<C::factor, C::x>(c, a[2 * h], x.x[h].x, x.x[h].y);
+        mma_block<C::factor, C::x>(c, a[2 * h + 1], x.x[h].z, x.x[h].w);
     }
+}
+
+// A sum times the scale of A's row, where A has any.
+template <class C>
+FBQ_DEVICE float scaled(float sum, float scale)
+{
+    return C::factor == type_i8 ? mul(sum, scale) : sum;
 }
 
 // Shared memory: Warps * reduce_bytes(Columns).
@@ -63,12 +73,13 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     for (int half = 0; half < C::halves; half++)
         x_row[half] =
             C::columns == 1 ? 0 : (i64)min_int(half * 8 + (lane >> 2), args.m - 1) * args.x_stride;
-    const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * 2048;
+    const u8 *blocks = (const u8 *)args.blocks + (i64)rank_tile * args.chunks * C::chunk_bytes;
 
     // A and the weights that fused begins with come nearer while the kernel before this one ends. A
     // prefetch cannot read what is stale later, so nothing is asked of that kernel.
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks)
-        prefetch_l2(blocks + (i64)first * 2048, min_int(C::chunks, end - first) * 2048, lane);
+        prefetch_l2(blocks + (i64)first * C::chunk_bytes,
+                    min_int(C::chunks, end - first) * C::chunk_bytes, lane);
     if (args.ahead_bytes)
         prefetch_l2((const u8 *)args.records +
                         (i64)((slice * args.rank_tiles + rank_tile) * C::warps + warp) *
@@ -76,18 +87,24 @@ FBQ_DEVICE void down(const fbq_down_args &args)
                     args.ahead_bytes, lane);
     wait_for_producer();
     let_dependents_start();
+    // of the first result that the thread will write
+    const float *scales = args.scales + rank_tile * tile_rows;
+    float scale = 1;
+    if (C::factor == type_i8 && thread < tile_rows * C::columns)
+        scale = ldg_f32(scales + thread / C::columns);
     float c[C::halves][4] = {};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
-        u32x4 a[C::chunks][4];
+        typename BlockPart<C::factor>::vector a[C::chunks][4];
         ChunkX x[C::chunks][C::halves];
         FBQ_UNROLL
         for (int i = 0; i < C::chunks; i++) {
             const int chunk = first + i;
             FBQ_UNROLL
             for (int j = 0; j < 4; j++) {
-                a[i][j] = u32x4{0, 0, 0, 0};
+                a[i][j] = {};
                 if (chunk < end)
-                    a[i][j] = ldg_stream_u32x4(blocks + (i64)chunk * 2048 + j * 512 + lane * 16);
+                    part_ldg(a[i][j], blocks + (i64)chunk * C::chunk_bytes + j * C::block_bytes,
+                             lane);
             }
             FBQ_UNROLL
             for (int half = 0; half < C::halves; half++) {
@@ -112,10 +129,12 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     sync_block();
     for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
         const int row = i / C::columns, m = i % C::columns;
+        if (C::factor == type_i8 && i != thread)
+            scale = ldg_f32(scales + row);
         if (m < args.m)
             stg_f32(args.t + ((i64)slice * args.m + m) * (args.rank_tiles * tile_rows) +
                         rank_tile * tile_rows + row,
-                    reduce_get<C::warps>(area, stride, i));
+                    scaled<C>(reduce_get<C::warps>(area, stride, i), scale));
     }
 }
 

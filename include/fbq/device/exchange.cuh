@@ -104,9 +104,14 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
                            int lane)
 {
     constexpr int stride = reduce_bytes(C::columns);
+    const int put = warp * warp_lanes + lane, m = put % C::columns; // what the lane publishes
+    const bool puts = put < tile_rows * C::columns && m < args.m;
+    float scale = 1;
+    if (C::factor == type_i8 && puts)
+        scale = ldg_f32(args.down_scales + s.rank_tile * tile_rows + put / C::columns);
     const i64 row = down_row<C>(args, lane);
     const bool vectors = args.x_vectors && s.end * chunk_codes <= args.k;
-    constexpr int batch = C::piece_stages;
+    constexpr int batch = C::share_chunks;
     float c[batch][4] = {};
     int held = 0;
     FBQ_NO_UNROLL
@@ -138,11 +143,11 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
         FBQ_UNROLL
         for (int i = 0; i < batch; i++)
             if (chunk + i * branch_warps < s.end) {
-                const saddr from = piece_wait<C>(ring, at) + (u32)lane * 16;
-                u32x4 a[4];
+                const saddr from = piece_wait<C>(ring, at);
+                typename BlockPart<C::factor>::vector a[4];
                 FBQ_UNROLL
                 for (int j = 0; j < 4; j++)
-                    a[j] = lds_u32x4(from + (u32)(j * 512));
+                    part_lds(a[j], from + (u32)(j * C::block_bytes), lane);
                 chunk_multiply<C>(c[i], a, x[i]);
                 piece_advance<C>(at);
                 held++;
@@ -151,9 +156,10 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
     add_chains(c);
     reduce_put<C::columns>(area + (u32)(warp * stride), lane, c[0]);
     sync_warps<meet_branch, branch_warps * warp_lanes>();
-    const int i = warp * warp_lanes + lane, m = i % C::columns;
-    if (i < tile_rows * C::columns && m < args.m)
-        publish(args, s, m, i / C::columns, reduce_get<branch_warps>(area, stride, i), head);
+    if (puts) {
+        const float v = reduce_get<branch_warps>(area, stride, put);
+        publish(args, s, m, put / C::columns, scaled<C>(v, scale), head);
+    }
     for (; held > 0; held--)
         piece_next<C>(args, ring, next, ahead, warp, lane);
 }
@@ -166,26 +172,28 @@ FBQ_DEVICE void help(const fbq_fused_args &args, const DownShare &s, u64 head, i
     float sum[4] = {0, 0, 0, 0};
     FBQ_NO_UNROLL
     for (int warp = 0; warp < branch_warps; warp++) {
-        float c[C::piece_stages][4] = {};
+        float c[C::share_chunks][4] = {};
         for (int chunk = s.begin + warp; chunk < s.end; chunk += branch_warps) {
             FBQ_NO_UNROLL
             for (int i = 0; i < 4; i++) {
-                const u32x4 a =
-                    ldg_stream_u32x4((const u8 *)args.a_blocks + lane * 16 +
-                                     (((i64)s.rank_tile * args.chunks + chunk) * 4 + i) * 512);
+                typename BlockPart<C::factor>::vector a;
+                part_ldg(a,
+                         (const u8 *)args.a_blocks +
+                             (((i64)s.rank_tile * args.chunks + chunk) * 4 + i) * C::block_bytes,
+                         lane);
                 const u32x4 x =
                     x_words(args.x, row, chunk * chunk_codes + i / 2 * 32 + (lane & 3) * 8, args.k,
                             args.x_vectors);
-                mma_mixed<C::factor, C::x>(c[0], a, i % 2 ? x.z : x.x, i % 2 ? x.w : x.y);
+                mma_block<C::factor, C::x>(c[0], a, i % 2 ? x.z : x.x, i % 2 ? x.w : x.y);
             }
             // the next chain comes to the front
             FBQ_UNROLL
             for (int i = 0; i < 4; i++) {
                 const float v = c[0][i];
                 FBQ_UNROLL
-                for (int j = 1; j < C::piece_stages; j++)
+                for (int j = 1; j < C::share_chunks; j++)
                     c[j - 1][i] = c[j][i];
-                c[C::piece_stages - 1][i] = v;
+                c[C::share_chunks - 1][i] = v;
             }
         }
         add_chains(c);
@@ -196,8 +204,13 @@ FBQ_DEVICE void help(const fbq_fused_args &args, const DownShare &s, u64 head, i
     const int g = lane >> 2, m = C::columns == 1 ? 0 : (lane & 3) * 2;
     FBQ_UNROLL
     for (int i = 0; i < 4; i++)
-        if (C::columns == 1 ? (lane & 3) == 0 && i % 2 == 0 : m + i % 2 < args.m)
-            publish(args, s, m + i % 2, g + i / 2 * 8, sum[i], head);
+        if (C::columns == 1 ? (lane & 3) == 0 && i % 2 == 0 : m + i % 2 < args.m) {
+            const int rank = g + i / 2 * 8;
+            float scale = 1;
+            if (C::factor == type_i8)
+                scale = ldg_f32(args.down_scales + s.rank_tile * tile_rows + rank);
+            publish(args, s, m + i % 2, rank, scaled<C>(sum[i], scale), head);
+        }
 }
 
 } // namespace FBQ_NAMESPACE

@@ -15,6 +15,7 @@ inline namespace FBQ_NAMESPACE
 constexpr int type_f16 = 1;
 constexpr int type_bf16 = 2;
 constexpr int type_f32 = 3;
+constexpr int type_i8 = 4; // of factors alone (factor.cuh)
 
 // Bits of the mantissa, and what the exponent's field is above the exponent.
 template <int Type>

@@ -14,9 +14,9 @@ inline namespace FBQ_NAMESPACE
 {
 
 // A piece: a chunk of A (16 ranks of 64 k), or as many bytes of B: up to four blocks of 16 rows of
-// 16 ranks each. Where the kernel does not make t, and x leaves little room, a piece is one block.
-constexpr int piece_bytes = 2048;
-constexpr int piece_most = piece_bytes / block_bytes;
+// 16 ranks each, and behind them those rows' scales where B has any. Where the kernel does not make
+// t, and x leaves little room, a piece is one block.
+constexpr int piece_most = 4;
 
 // A block's share of the down-projection: 16 ranks of one slice of K. The first rank_tiles x slices
 // blocks have one, and each sub-branch warp every fourth chunk of it.
@@ -100,6 +100,13 @@ struct PieceRing {
     int stride; // from a stage to the next
 };
 
+// Where a piece of B has its scales.
+template <class C>
+FBQ_DEVICE u32 piece_scales_at(const fbq_fused_args &args)
+{
+    return (u32)(C::block_bytes << args.piece_shift);
+}
+
 // Have the piece ahead fetched into stage s. The warp has met since it last read the stage.
 template <class C>
 FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, int s,
@@ -107,23 +114,29 @@ FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, i
 {
     const saddr to = ring.stages + (u32)(s * ring.stride), barrier = ring.barriers + (u32)(s * 8);
     const u8 *from = nullptr;
-    int bytes = 0;
+    int bytes = 0, scales_tile = -1;
     if (C::whole && ahead.a_left > 0) {
         from = ahead.a;
-        bytes = piece_bytes;
-        ahead.a += branch_warps * piece_bytes;
+        bytes = C::piece_bytes;
+        ahead.a += branch_warps * C::piece_bytes;
         ahead.a_left--;
     } else if (up_tile<C>(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
         const Up &u = ahead.up;
         from = (const u8 *)args.blocks +
-               ((i64)up_tile<C>(args, u) * args.rank_tiles + u.step) * block_bytes;
-        bytes = min_int(args.rank_tiles - u.step, 1 << args.piece_shift) * block_bytes;
+               ((i64)up_tile<C>(args, u) * args.rank_tiles + u.step) * C::block_bytes;
+        bytes = min_int(args.rank_tiles - u.step, 1 << args.piece_shift) * C::block_bytes;
+        scales_tile = up_tile<C>(args, u);
         up_advance<C>(args, ahead.up, warp);
     }
     if (bytes > 0 && (!FBQ_BULK_COPIES || one_lane(lane))) {
+        const bool scales = C::piece_scales > 0 && scales_tile >= 0;
         if (FBQ_BULK_COPIES)
-            barrier_expect(barrier, (u32)bytes);
+            barrier_expect(barrier, (u32)(bytes + (scales ? C::piece_scales : 0)));
         fetch_bytes(to, from, bytes, barrier, lane);
+        if (scales)
+            fetch_bytes(to + piece_scales_at<C>(args),
+                        (const u8 *)args.up_scales + (i64)scales_tile * C::piece_scales,
+                        C::piece_scales, barrier, lane);
     }
     if (!FBQ_BULK_COPIES)
         copy_async_commit();
@@ -135,7 +148,7 @@ FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceA
                                   int warp, int lane)
 {
     PieceRing r;
-    r.stride = C::whole ? piece_bytes : block_bytes << args.piece_shift;
+    r.stride = (C::whole ? C::piece_bytes : C::block_bytes << args.piece_shift) + C::piece_scales;
     r.stages = area + (u32)(args.smem_pieces + warp * C::piece_stages * r.stride);
     r.barriers = area + (u32)(args.smem_barriers + C::warps * (C::stages + 1) * 8 + 16 +
                               warp * C::piece_stages * 8);
@@ -145,7 +158,7 @@ FBQ_DEVICE PieceRing pieces_begin(const fbq_fused_args &args, saddr area, PieceA
     if (C::whole && block_index_x() < down_shares(args)) {
         const DownShare share = down_share_of(args, block_index_x());
         ahead.a = (const u8 *)args.a_blocks +
-                  ((i64)share.rank_tile * args.chunks + share.begin + warp) * piece_bytes;
+                  ((i64)share.rank_tile * args.chunks + share.begin + warp) * C::piece_bytes;
         ahead.a_left = ceil_div(share.end - share.begin - warp, branch_warps);
     }
     return r;
@@ -162,11 +175,12 @@ FBQ_DEVICE void pieces_fetch(const fbq_fused_args &args, const PieceRing &ring, 
 }
 
 // Have the warp's chunks of A brought into L2.
+template <class C>
 FBQ_DEVICE void prefetch_a(const PieceAhead &ahead, int lane)
 {
     FBQ_NO_UNROLL
     for (int i = 0; i < ahead.a_left; i++)
-        prefetch_l2(ahead.a + i * branch_warps * piece_bytes, piece_bytes, lane);
+        prefetch_l2(ahead.a + i * branch_warps * C::piece_bytes, C::piece_bytes, lane);
 }
 
 // Wait for the piece that is next; where it is.

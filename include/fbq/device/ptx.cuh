@@ -610,6 +610,21 @@ FBQ_DEVICE u32 f16x2_of_f32(float low, float high)
     return v;
 }
 
+// ---- fp16 and bf16 arithmetic, both halves, rounded to nearest ----
+
+FBQ_DEVICE u32 add_f16x2(u32 a, u32 b)
+{
+    u32 v;
+    asm("add.rn.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+FBQ_DEVICE u32 add_bf16x2(u32 a, u32 b)
+{
+    u32 v; // add.bf16x2 is for sm_90 and later
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(0x3f803f80u), "r"(b));
+    return v;
+}
+
 // ---- The tensor core ----
 
 // c[16x8] += a[16x16] . b[16x8], fp16 inputs, fp32 accumulators.

@@ -11,6 +11,7 @@
 #define FBQ_DEVICE_TILE_CUH
 
 #include "args.cuh"
+#include "factor.cuh"
 #include "unpack.cuh"
 
 namespace fbq
@@ -24,7 +25,7 @@ constexpr int zero_code = 1;
 constexpr int zero_f16 = 2;
 
 constexpr int unit_codes = 128;
-constexpr int block_bytes = tile_rows * 16 * 2; // of B, 16 ranks
+constexpr int block_bytes = tile_rows * 16 * 2; // of A or B in 16 bits, for reconstruct
 constexpr int branch_warps = 4;                 // of a block; beside those of the pick
 
 // Barriers at which some warps of a block meet: those of the codes, those of the sub-branch; and
@@ -46,7 +47,7 @@ FBQ_DEVICE constexpr bool parts_are_whole(int chunks, int warps, int part_units)
 
 // How the weights and factors are stored.
 //   Bits     2, 3 or 4                     Scale    type of the scales, as types.h numbers them
-//   Group    group size, 0: whole row      Factor   of A and B
+//   Group    group size, 0: whole row      Factor   of A and B, also type_i8
 //   Zero     zero kind
 template <int Bits, int Group, int Zero, int Scale, int Factor>
 struct Format {
@@ -54,7 +55,7 @@ struct Format {
     static_assert(Group == 0 || Group == 32 || Group == 64 || Group == 128 || Group == 256, "");
     static_assert(Zero >= zero_none && Zero <= zero_f16, "");
     static_assert(Scale == type_f16 || Scale == type_bf16, "");
-    static_assert(Factor == type_f16 || Factor == type_bf16, "");
+    static_assert(Factor == type_f16 || Factor == type_bf16 || Factor == type_i8, "");
     static constexpr int bits = Bits, group = Group, zero = Zero, scale = Scale, factor = Factor;
 };
 
@@ -107,11 +108,16 @@ struct Fused {
         flushes == 1 && (Tiles == 1 || ceil_div(most_units, PartUnits) * Tiles > Stages) &&
         (!whole || (Tiles == 1 && Resident) || (Tiles > 2 && Tiles <= 6));
 
-    // Pieces of A and B that a sub-branch warp has on its way, and chunks of its share of A that it
-    // has x for at a time (pieces.cuh): four from a K on of which the default slices leave it more
-    // than two, where shared memory is large.
-    static constexpr int piece_stages =
+    // Chunks of its share of A that a sub-branch warp has x for at a time (exchange.cuh): four from
+    // a K on of which the default slices leave it more than two, where shared memory is large.
+    static constexpr int share_chunks =
         FBQ_LARGE_SHARED && whole && Columns == 1 && Chunks > 128 ? 4 : 2;
+
+    // Pieces of A and B that it has on their way (pieces.cuh): as many, or four where they are half
+    // as large. host/geometry.h repeats the sizes.
+    static constexpr int piece_stages = factor == type_i8 ? 4 : share_chunks;
+    static constexpr int block_bytes = block_bytes_of(factor), piece_bytes = 4 * block_bytes;
+    static constexpr int piece_scales = factor == type_i8 ? tile_rows * 4 : 0; // behind B's blocks
 
     // Every unit has both its chunks, as far as that is known.
     static constexpr bool whole_units = Chunks > 0 && Chunks % 2 == 0;
@@ -143,7 +149,8 @@ struct Fused {
     // Numbers that a number of t is taken apart into, and shared memory of a step of them, for each
     // eight columns: 16 bytes a lane of two parts, 24 of three, half of that with one row of x; the
     // power of two of each column (branch.cuh). host/geometry.h repeats the size.
-    static constexpr int t_parts = factor == type_f16 ? 2 : 3;
+    static constexpr int t_type = factor == type_bf16 ? type_bf16 : type_f16;
+    static constexpr int t_parts = t_type == type_f16 ? 2 : 3;
     static constexpr int half_numbers = 256 * t_parts, half_bytes = half_numbers + 8 * 4;
     static constexpr int step_bytes = halves * half_bytes;
 

@@ -86,6 +86,12 @@ static inline int fbq__splits(const fbq_pick *fused)
     return fused->splits > 1 ? fused->splits : 1;
 }
 
+/* A block of 16 x 16 numbers of A or B. */
+static inline int64_t fbq__block_bytes(const fbq_layout *l)
+{
+    return FBQ_TILE * FBQ_TILE * (l->format.factor_type == FBQ_I8 ? 1 : 2);
+}
+
 /* Bytes of t's partial sums, where down makes them; in the scratch. */
 static inline size_t fbq__t_bytes(const fbq__fixed *f, int64_t m)
 {
@@ -168,11 +174,10 @@ static inline int64_t fbq__stage_bytes(const fbq_layout *l, const fbq_pick *pick
 /* One step of t, 16 ranks: its parts as fp16 or bf16 numbers, and powers of two. */
 static inline int64_t fbq__step_bytes(const fbq_layout *l, int64_t m)
 {
-    return fbq__halves(m) * ((l->format.factor_type == FBQ_F16 ? 2 : 3) * 256 + 32);
+    return fbq__halves(m) * ((l->format.factor_type == FBQ_BF16 ? 3 : 2) * 256 + 32);
 }
 
 #define FBQ__BRANCH_WARPS 4
-#define FBQ__BLOCK_BYTES 512
 
 /* Pieces of A and B that a warp of the sub-branch has on its way: device/tile.cuh, of a kernel that
  * knows K; others leave half of the place unused. */
@@ -180,7 +185,10 @@ static inline int fbq__piece_stages(const fbq_layout *l, const fbq_gpu *gpu, con
                                     int64_t m)
 {
     const int large = gpu->capability >= 90 && gpu->capability < 120;
-    return large && fbq__whole(l, pick) && m == 1 && l->chunks > 128 ? 4 : 2;
+    return l->format.factor_type == FBQ_I8 ||
+                   (large && fbq__whole(l, pick) && m == 1 && l->chunks > 128)
+               ? 4
+               : 2;
 }
 
 /* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
@@ -240,6 +248,13 @@ static inline int fbq__piece_shift(const fbq_layout *l, const fbq_pick *pick, in
     return fbq__whole(l, pick) || m * l->shape.k * 2 <= 96 * 1024 ? 2 : 0;
 }
 
+/* The room of a piece: blocks of B, and the scales of its rows where it has any. */
+static inline int64_t fbq__piece_bytes(const fbq_layout *l, const fbq_pick *pick, int64_t m)
+{
+    return (fbq__block_bytes(l) << fbq__piece_shift(l, pick, m)) +
+           (l->format.factor_type == FBQ_I8 ? FBQ_TILE * 4 : 0);
+}
+
 /* 1, 2 or 4 warps, two to this power, share the up-projection of a tile, so that none is idle where
  * a round has few; but no more than it has pieces. */
 static inline int fbq__up_shift(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
@@ -295,7 +310,7 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     s.t = s.up + branch * ups * tile;
     s.x = (s.t + l->rank_tiles * fbq__step_bytes(l, m) + 127) / 128 * 128;
     s.pieces = (s.x + pick->warps * fbq__x_bytes(l, gpu, pick, m, resident) + 127) / 128 * 128;
-    s.barriers = s.pieces + stages * (FBQ__BLOCK_BYTES << fbq__piece_shift(l, pick, m));
+    s.barriers = s.pieces + stages * fbq__piece_bytes(l, pick, m);
     s.rings = (s.barriers + (pick->stages + 1) * pick->warps * 8 + branch * 16 + stages * 8 + 127) /
               128 * 128;
     s.results = inside ? s.rings : 0;
@@ -413,6 +428,7 @@ static inline void fbq__down_launch(const fbq__fixed *f, const fbq_call *call, f
     memset(args, 0, sizeof *args);
     args->x = call->x;
     args->blocks = (const char *)call->down + FBQ_HEADER_BYTES;
+    args->scales = (const float *)((const char *)call->down + l->down_scales);
     args->t = (float *)call->scratch;
     args->x_stride = call->x_stride ? call->x_stride : l->shape.k;
     args->m = (int)call->m;
@@ -454,6 +470,10 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     /* never read without ranks, but a base that arithmetic may be done on */
     args->blocks = (const char *)(call->up ? call->up : call->weights) + FBQ_HEADER_BYTES;
     args->a_blocks = (const char *)(call->down ? call->down : call->weights) + FBQ_HEADER_BYTES;
+    if (call->down) {
+        args->down_scales = (const float *)((const char *)call->down + l->down_scales);
+        args->up_scales = (const float *)((const char *)call->up + l->up_scales);
+    }
     args->t = (const float *)call->scratch;
     args->state = call->state;
     if (fbq__splits(pick) > 1)

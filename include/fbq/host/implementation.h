@@ -11,6 +11,7 @@
 #include "half.h"
 #include "layout.h"
 #include "pack.h"
+#include "factors.h"
 #include "reference.h"
 #include "geometry.h"
 #include "choose.h"

@@ -56,6 +56,12 @@ static int fbq__span_chunks(int bits)
     return bits == 4 ? 1 : 2;
 }
 
+/* Bytes of a number of A or B. */
+static int64_t fbq__factor_bytes(fbq_type type)
+{
+    return type == FBQ_I8 ? 1 : 2;
+}
+
 static fbq_status fbq__format_check(const fbq_format *format, int has_branch, fbq_error *error)
 {
     if (format->bits < 2 || format->bits > 4)
@@ -81,9 +87,10 @@ static fbq_status fbq__format_check(const fbq_format *format, int has_branch, fb
         return fbq__fail(error, FBQ_ERR_FORMAT, 0,
                          "format.scale_type is %d; expected FBQ_F16 or FBQ_BF16",
                          (int)format->scale_type);
-    if (has_branch && format->factor_type != FBQ_F16 && format->factor_type != FBQ_BF16)
+    if (has_branch && format->factor_type != FBQ_F16 && format->factor_type != FBQ_BF16 &&
+        format->factor_type != FBQ_I8)
         return fbq__fail(error, FBQ_ERR_FORMAT, 0,
-                         "format.factor_type is %d; expected FBQ_F16 or FBQ_BF16",
+                         "format.factor_type is %d; expected FBQ_F16, FBQ_BF16 or FBQ_I8",
                          (int)format->factor_type);
     return FBQ_OK;
 }
@@ -145,10 +152,17 @@ fbq_status fbq_layout_of(const fbq_format *format, const fbq_shape *shape, fbq_l
         fbq__ceil(l.codes_bytes + l.scales_bytes + l.zeros_bytes, FBQ_ALIGN) * FBQ_ALIGN;
     l.weights_bytes = FBQ_HEADER_BYTES + (size_t)(l.tiles * l.record_bytes);
     if (l.rank_tiles > 0) {
+        const int64_t bytes = fbq__factor_bytes(format->factor_type), row = FBQ_TILE * 4;
         l.down_bytes =
-            FBQ_HEADER_BYTES + (size_t)(l.rank_tiles * l.chunks * FBQ_CHUNK * FBQ_TILE * 2);
+            FBQ_HEADER_BYTES + (size_t)(l.rank_tiles * l.chunks * FBQ_CHUNK * FBQ_TILE * bytes);
         l.up_bytes =
-            FBQ_HEADER_BYTES + (size_t)(l.up_first[shape->segments] * FBQ_TILE * FBQ_TILE * 2);
+            FBQ_HEADER_BYTES + (size_t)(l.up_first[shape->segments] * FBQ_TILE * FBQ_TILE * bytes);
+        if (format->factor_type == FBQ_I8) {
+            l.down_scales = l.down_bytes;
+            l.up_scales = l.up_bytes;
+            l.down_bytes += (size_t)(l.rank_tiles * row);
+            l.up_bytes += (size_t)(l.tiles * row);
+        }
     } else {
         l.format.factor_type =
             FBQ_F16; /* not used; one value, so that equal layers compare equal */
@@ -336,11 +350,11 @@ static int64_t fbq__zero_code_offset(const fbq_layout *l, int64_t group, int row
     return l->codes_bytes + l->scales_bytes + group * (FBQ_TILE / 2) + (row & 7);
 }
 
-/* ---- Factors: 16 x 16 blocks of 16-bit words, one 16-byte vector a lane ---- */
+/* ---- Factors: 16 x 16 blocks of numbers, one vector of eight a lane ---- */
 
-/* A: 16-row tile, k -> word from the start of the part's blocks. The k of a lane are those of the
+/* A: 16-row tile, k -> number from the start of the part's blocks. The k of a lane are those of the
  * codes above, so that both kernels read x in the same order. */
-static int64_t fbq__down_word(const fbq_layout *l, int64_t rank_tile, int row, int64_t k)
+static int64_t fbq__down_index(const fbq_layout *l, int64_t rank_tile, int row, int64_t k)
 {
     int c = (int)(k % FBQ_CHUNK), t = c >> 3 & 3, j = 2 * (c >> 5) + (c >> 2 & 1);
     int reg = 2 * (c >> 1 & 1) + (row >> 3), lane = (row & 7) * 4 + t;
@@ -348,9 +362,9 @@ static int64_t fbq__down_word(const fbq_layout *l, int64_t rank_tile, int row, i
     return (block * 32 + lane) * 8 + reg * 2 + (c & 1);
 }
 
-/* B: block index, row in the tile, rank in the block -> word from the start of the part's blocks.
+/* B: block index, row in the tile, rank in the block -> number from the start of the part's blocks.
  * Lane t holds four consecutive ranks. */
-static int64_t fbq__up_word(int64_t block, int row, int rank)
+static int64_t fbq__up_index(int64_t block, int row, int rank)
 {
     int reg = 2 * (rank >> 1 & 1) + (row >> 3), lane = (row & 7) * 4 + (rank >> 2);
     return (block * 32 + lane) * 8 + reg * 2 + (rank & 1);

@@ -20,6 +20,10 @@ static fbq_status fbq__reconstruction_check(const fbq_reconstruction *what, fbq_
 {
     FBQ__NOT_NULL(what, error);
     FBQ__TRY(fbq_layout_of(&what->format, &what->shape, layout, error));
+    if (layout->rank_tiles && layout->format.factor_type == FBQ_I8)
+        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
+                         "what.format.factor_type is FBQ_I8; the kernel of this version adds "
+                         "FBQ_F16 or FBQ_BF16");
     if (what->w_type != FBQ_F16 && what->w_type != FBQ_BF16)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "what.w_type is %d; the kernel writes FBQ_F16 or FBQ_BF16",

@@ -4,12 +4,13 @@
 #ifndef FBQ_HOST_REFERENCE_H
 #define FBQ_HOST_REFERENCE_H
 
-#include "pack.h"
+#include "factors.h"
 
 /* A layer opened for the reference: the parts' layouts agree. */
 typedef struct fbq__opened {
     fbq_layout layout;
-    const uint8_t *weights, *down, *up; /* behind the headers; down and up NULL together */
+    const uint8_t *weights;   /* behind the header */
+    const uint8_t *down, *up; /* the parts; NULL together */
 } fbq__opened;
 
 static int fbq__shapes_differ(const fbq_shape *a, const fbq_shape *b)
@@ -45,8 +46,10 @@ static fbq_status fbq__open_parts(const fbq_parts *parts, fbq__opened *o, fbq_er
                          "the packed factors have another shape or type than the weights: pack all "
                          "three parts with one layout");
     o->layout.format.factor_type = up.format.factor_type;
-    o->down = (const uint8_t *)parts->down + FBQ_HEADER_BYTES;
-    o->up = (const uint8_t *)parts->up + FBQ_HEADER_BYTES;
+    o->layout.down_scales = down.down_scales;
+    o->layout.up_scales = up.up_scales;
+    o->down = (const uint8_t *)parts->down;
+    o->up = (const uint8_t *)parts->up;
     return FBQ_OK;
 }
 
@@ -77,38 +80,36 @@ static void fbq__dequantise_row(const fbq__opened *o, int64_t tile, int row, dou
     }
 }
 
-/* w += B[n,:] . A, one row. `a` holds A in double, rank_tiles * 16 rows. */
-static void fbq__add_branch_row(const fbq__opened *o, int segment, int64_t tile, int row,
-                                const double *a, double *w)
+/* w += B[n,:] . A, one row. `a` holds A, all segments' rows stacked; b has room for a row of B. */
+static void fbq__add_branch_row(const fbq__opened *o, int segment, int64_t n, const float *a,
+                                float *b, double *w)
 {
     const fbq_layout *l = &o->layout;
-    int64_t r = l->shape.segment[segment].r, rank_blocks = fbq__ceil(r, FBQ_TILE);
-    int64_t block = l->up_first[segment] + (tile - l->tile_first[segment]) * rank_blocks;
-    const double *rows = a + l->rank_first[segment] * FBQ_TILE * l->shape.k;
-    for (int64_t j = 0; j < r; j++) {
-        int64_t at = 2 * fbq__up_word(block + j / FBQ_TILE, row, (int)(j % FBQ_TILE));
-        double b = fbq_f32_of_word(l->format.factor_type, fbq__half_load(o->up + at));
-        for (int64_t k = 0; b != 0 && k < l->shape.k; k++)
-            w[k] += b * rows[j * l->shape.k + k];
-    }
+    const fbq__factor_row r = fbq__factor_row_of(l, FBQ_PART_UP, n);
+    for (int s = 0; s < segment; s++)
+        a += l->shape.segment[s].r * l->shape.k;
+    fbq__factor_floats(&r, o->up, b);
+    for (int64_t j = 0; j < r.count; j++)
+        for (int64_t k = 0; b[j] != 0 && k < l->shape.k; k++)
+            w[k] += (double)b[j] * a[j * l->shape.k + k];
 }
 
-/* A in double, padded rows included. NULL when there is no branch or no memory (*failed says). */
-static double *fbq__down_double(const fbq__opened *o, int *failed)
+/* A, all segments' rows stacked, and behind them room for a row of B. NULL when there is no branch
+ * or no memory (*failed says). */
+static float *fbq__down_floats(const fbq__opened *o, int *failed)
 {
     const fbq_layout *l = &o->layout;
-    double *a;
+    const int64_t rows = fbq__factor_rows(l, FBQ_PART_DOWN);
+    float *a;
     *failed = 0;
     if (!o->down)
         return NULL;
-    a = (double *)FBQ_MALLOC(sizeof *a * (size_t)(l->rank_tiles * FBQ_TILE * l->shape.k));
+    a = (float *)FBQ_MALLOC(sizeof *a * (size_t)(rows * l->shape.k + FBQ__MAX_RANK));
     *failed = a == NULL;
-    for (int64_t i = 0; a && i < l->rank_tiles * FBQ_TILE; i++)
-        for (int64_t k = 0; k < l->shape.k; k++)
-            a[i * l->shape.k + k] = fbq_f32_of_word(
-                l->format.factor_type,
-                fbq__half_load(o->down +
-                               2 * fbq__down_word(l, i / FBQ_TILE, (int)(i % FBQ_TILE), k)));
+    for (int64_t i = 0; a && i < rows; i++) {
+        const fbq__factor_row r = fbq__factor_row_of(l, FBQ_PART_DOWN, i);
+        fbq__factor_floats(&r, o->down, a + i * l->shape.k);
+    }
     return a;
 }
 
@@ -119,7 +120,8 @@ static fbq_status fbq__each_row(const fbq_parts *parts, int64_t first, int64_t r
                                 fbq__row_use use, void *user, fbq_layout *layout, fbq_error *error)
 {
     fbq__opened o;
-    double *w, *a;
+    double *w;
+    float *a;
     int failed;
     FBQ__TRY(fbq__open_parts(parts, &o, error));
     *layout = o.layout;
@@ -127,7 +129,7 @@ static fbq_status fbq__each_row(const fbq_parts *parts, int64_t first, int64_t r
         return fbq__fail(error, FBQ_ERR_SIZE, 0,
                          "first is %lld and rows is %lld; the layer has rows 0 .. %lld",
                          (long long)first, (long long)rows, (long long)(o.layout.n - 1));
-    a = fbq__down_double(&o, &failed);
+    a = fbq__down_floats(&o, &failed);
     w = (double *)FBQ_MALLOC(sizeof *w * (size_t)o.layout.shape.k);
     if (!w || failed) {
         FBQ_FREE(w);
@@ -142,7 +144,9 @@ static fbq_status fbq__each_row(const fbq_parts *parts, int64_t first, int64_t r
         tile = o.layout.tile_first[s] + n / FBQ_TILE;
         fbq__dequantise_row(&o, tile, (int)(n % FBQ_TILE), w);
         if (a)
-            fbq__add_branch_row(&o, s, tile, (int)(n % FBQ_TILE), a, w);
+            fbq__add_branch_row(&o, s, first + i, a,
+                                a + fbq__factor_rows(&o.layout, FBQ_PART_DOWN) * o.layout.shape.k,
+                                w);
         use(user, i, w);
     }
     FBQ_FREE(w);
