@@ -339,6 +339,8 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
         pieces_fetch<C>(args, ring, ahead, warp, lane);
     if (C::whole)
         prefetch_a<C>(ahead, lane);
+    if (C::factor == type_i8 && shares && warp == 0)
+        prefetch_l2(args.down_scales + share.rank_tile * tile_rows, tile_rows * 4, lane);
     sync_warps<meet_begin, (C::warps + branch_warps) * warp_lanes>();
     wait_for_producer();
     if (!early)

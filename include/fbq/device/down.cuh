@@ -80,6 +80,9 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks)
         prefetch_l2(blocks + (i64)first * C::chunk_bytes,
                     min_int(C::chunks, end - first) * C::chunk_bytes, lane);
+    const float *scales = args.scales + rank_tile * tile_rows;
+    if (C::factor == type_i8 && warp == 0)
+        prefetch_l2(scales, tile_rows * 4, lane);
     if (args.ahead_bytes)
         prefetch_l2((const u8 *)args.records +
                         (i64)((slice * args.rank_tiles + rank_tile) * C::warps + warp) *
@@ -87,9 +90,7 @@ FBQ_DEVICE void down(const fbq_down_args &args)
                     args.ahead_bytes, lane);
     wait_for_producer();
     let_dependents_start();
-    // of the first result that the thread will write
-    const float *scales = args.scales + rank_tile * tile_rows;
-    float scale = 1;
+    float scale = 1; // of the first result that the thread will write
     if (C::factor == type_i8 && thread < tile_rows * C::columns)
         scale = ldg_f32(scales + thread / C::columns);
     float c[C::halves][4] = {};
