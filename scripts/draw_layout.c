@@ -89,7 +89,7 @@ static void draw_header(void)
                  {"group", "32, 64, 128, 256; 0: whole row", 64},
                  {"zero", "0 none, 1 code, 2 fp16", FBQ_ZERO_CODE},
                  {"scale type", "1 fp16, 2 bf16", FBQ_F16},
-                 {"factor type", "1 fp16, 2 bf16; 1 when every rank is 0", FBQ_F16},
+                 {"factor type", "1 fp16, 2 bf16, 4 int8; 1 when every rank is 0", FBQ_F16},
                  {"k", "inputs", 100},
                  {"segments", "1 .. 8", 2},
                  {"n of segment 0", "outputs", 40},
@@ -473,6 +473,14 @@ static void draw(void)
     say("\n**B** (n x r), a tile of 16 rows after another, each with all its blocks of 16 ranks. "
         "Lane t holds four consecutive\nranks. A block:\n\n");
     draw_factors(1);
+    say("\n**int8 factors** take the same places, a byte q + 128 for each word above: a block is "
+        "256 "
+        "bytes, 8 a lane, and padding is\n128. Behind a part's blocks stand the scales, one fp32 "
+        "number for each row of every tile of A, or of every tile of 16\nrows of B (also of "
+        "segments whose rank is 0), padding rows 0: from bytes `down_scales` and `up_scales` of "
+        "`fbq_layout` on.\nA number of a factor is q times its row's scale, which has at most 16 "
+        "bits of mantissa, so that the product is exact\nin fp32. (Added to version 1: readers "
+        "without it refuse factor type 4.)\n");
     say("\nEach segment has tiles of A and blocks of B of its own, padded with zeros to whole "
         "blocks: B is block-diagonal, and\nits zero blocks are not stored. For three segments, K = "
         "128:\n\n");
