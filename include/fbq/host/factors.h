@@ -235,9 +235,11 @@ static void fbq__i8_row_pack(const fbq__factor_row *r, const float *from, uint8_
     scale = fbq__i8_scale_for(most);
     memcpy(&bits, &scale, sizeof bits);
     fbq__word_store(packed + scales + (size_t)r->scale * 4, bits);
-    for (int64_t i = 0; scale > 0 && i < r->count; i++)
+    for (int64_t i = 0; scale > 0 && i < r->count; i++) {
+        const float q = from[i] / scale; /* rounded without libm */
         packed[FBQ_HEADER_BYTES + fbq__factor_index(r, i)] =
-            (uint8_t)(128 + (int)lrintf(from[i] / scale));
+            (uint8_t)(128 + (int)(q < 0 ? q - 0.5f : q + 0.5f));
+    }
 }
 
 static fbq_status fbq__i8_pack(const fbq_layout *l, fbq_part part, const float *from,
