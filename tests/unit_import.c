@@ -101,6 +101,12 @@ static void judge_layer(const packed_layer *p, const char *prefix)
     written_judge_y(written, prefix, y, size, 10);
 }
 
+static double number_at(const unpacked_layer *u, const void *numbers, int64_t i)
+{
+    return u->type == FBQ_F32 ? ((const float *)numbers)[i]
+                              : fbq_f32_of_word(u->type, ((const uint16_t *)numbers)[i]);
+}
+
 /* What the sub-branch adds is what PEFT's forward gave, but for factors of `bits` bits. */
 static void judge_branch(const packed_layer *p, int bits)
 {
@@ -113,13 +119,12 @@ static void judge_branch(const packed_layer *p, int bits)
     assert_int_equal(fbq_reference(&p->parts, 0, N, ROWS, x, y, NULL, NULL), FBQ_OK);
     assert_int_equal(fbq_reference(&weights, 0, N, ROWS, x, without, NULL, NULL), FBQ_OK);
     assert_int_equal(packed_layer_unpack(p, &u, NULL), IMPORT_OK);
-    const fbq_type type = p->layout.format.factor_type;
     for (int i = 0; i < ROWS * N; i++) {
         y[i] -= without[i];
         for (int r = 0; r < 4; r++)
             for (int k = 0; k < K; k++)
-                size[i] += fabs(fbq_f32_of_word(type, u.b[i % N * 4 + r]) *
-                                fbq_f32_of_word(type, u.a[r * K + k]) * x[i / N * K + k]);
+                size[i] += fabs(number_at(&u, u.b, i % N * 4 + r) * number_at(&u, u.a, r * K + k) *
+                                x[i / N * K + k]);
     }
     unpacked_layer_free(&u);
     written_judge_y(written, "peft", y, size, bits);
@@ -224,29 +229,33 @@ static double number_of(const json_t *layer, const char *key)
 static void test_shards_and_adapter(void **state)
 {
     (void)state;
-    static const char *const types[] = {"f16", "bf16"};
-    for (int i = 0; i < 2; i++) {
+    static const struct {
+        const char *name;
+        double least, most; /* of what rounding changes */
+        int bits;
+    } types[] = {{"f16", 1e-5, 5e-4, 9}, {"bf16", 1e-3, 4e-3, 6}, {"i8", 1e-3, 1e-2, 5}};
+    for (int i = 0; i < 3; i++) {
         IMPORT("pack", CHECKPOINT, "--adapter", FBQ_FIXTURES "/peft", "--partial", "--output",
-               PACKED, "--factor-type", types[i], "--json");
+               PACKED, "--factor-type", types[i].name, "--json");
         json_t *root = json_loads(run.out, 0, NULL);
         const json_t *layers = json_object_get(root, "layers");
         assert_int_equal(json_array_size(layers), 2);
         assert_int_equal(number_of(json_array_get(layers, 0), "rank"), 0);
         assert_int_equal(number_of(json_array_get(layers, 1), "rank"), 4);
         const double change = number_of(json_array_get(layers, 1), "factor_change");
-        assert_true(change > (i ? 1e-3 : 1e-5) && change < (i ? 4e-3 : 5e-4));
+        assert_true(change > types[i].least && change < types[i].most);
         json_decref(root);
         safetensors_file *file = open_file(PACKED);
         assert_int_equal(safetensors_count(file), 6); /* 2 weights, 2 biases, A and B */
         const packed_layer q = find(file, "attention.q_proj"), o = find(file, "attention.o_proj");
         judge_layer(&q, "4.gptq.asym");
         judge_layer(&o, "4.gptq.sym");
-        judge_branch(&q, i ? 6 : 9);
+        judge_branch(&q, types[i].bits);
         assert_true(!o.parts.down && !o.parts.up);
         safetensors_close(file);
         IMPORT("export", PACKED, "--output", EXPORTED, "--base-model", "some/model");
         IMPORT("pack", EXPORTED, "--adapter", EXPORTED "/adapter", "--partial", "--output", AGAIN,
-               "--factor-type", types[i]);
+               "--factor-type", types[i].name);
         assert_non_null(strstr(run.out, "changed none"));
         must_be_same(PACKED, AGAIN);
         folder_remove(EXPORTED);
@@ -276,11 +285,12 @@ static void test_merged(void **state)
     IMPORT("pack", CHECKPOINT, "--adapter", FBQ_FIXTURES "/peft", "--layer", "attention.q_proj",
            "-o", PACKED);
     unpacked_layer u = unpack(PACKED, "attention.q_proj");
+    const uint16_t *words_a = u.a, *words_b = u.b;
     for (int r = 0; r < R; r++) {
         for (int i = 0; i < 2 * K; i++)
-            a[(i / 2 * R + r) * 2 + i % 2] = (uint8_t)(u.a[r * K + i / 2] >> 8 * (i % 2));
+            a[(i / 2 * R + r) * 2 + i % 2] = (uint8_t)(words_a[r * K + i / 2] >> 8 * (i % 2));
         for (int i = 0; i < 2 * N; i++)
-            b[(r * N + i / 2) * 2 + i % 2] = (uint8_t)(u.b[i / 2 * R + r] >> 8 * (i % 2));
+            b[(r * N + i / 2) * 2 + i % 2] = (uint8_t)(words_b[i / 2 * R + r] >> 8 * (i % 2));
     }
     unpacked_layer_free(&u);
     checkpoint c;
@@ -347,9 +357,9 @@ static void test_differing_ranks(void **state)
         unpacked_layer u = unpack(PACKED, names[i]);
         assert_int_equal(u.r, modules[i].r);
         for (int64_t j = 0; j < u.r * K; j++)
-            assert_int_equal(u.a[j], fbq_f16_of_f32(numbers[j]));
+            assert_int_equal(((const uint16_t *)u.a)[j], fbq_f16_of_f32(numbers[j]));
         for (int64_t j = 0; j < N * u.r; j++)
-            assert_int_equal(u.b[j], fbq_f16_of_f32(numbers[u.r * K + j]));
+            assert_int_equal(((const uint16_t *)u.b)[j], fbq_f16_of_f32(numbers[u.r * K + j]));
         unpacked_layer_free(&u);
         peft_tensors_free(&tensors[i]);
     }

@@ -115,7 +115,7 @@ static void test_command_line(void **state)
     REFUSED(2, "--adapter is no option of export", "export", OUT, "--adapter", PEFT);
     REFUSED(2, "--output is no option of list", "list", CHECKPOINT, "--output", OUT);
     REFUSED(2, "--gptq-version 3: expected 1 or 2", "list", CHECKPOINT, "--gptq-version", "3");
-    REFUSED(2, "--factor-type f32: expected f16 or bf16", "pack", CHECKPOINT, "-o", OUT,
+    REFUSED(2, "--factor-type f32: expected f16, bf16 or i8", "pack", CHECKPOINT, "-o", OUT,
             "--factor-type", "f32");
     REFUSED(2, "--partial is about --adapter", "list", CHECKPOINT, "--partial");
 }

@@ -85,10 +85,11 @@ static void judge(const packed_layer *p, const gptq_layer *l, const peft_adapter
     if (l->bias)
         assert_memory_equal(u.layer.bias, l->bias, 2 * n);
     assert_true(u.r == (x ? x->r : 0) && !u.a == !x && !u.b == !x);
+    const uint16_t *a = u.a, *b = u.b;
     for (int64_t i = 0; x && i < x->r * x->k; i++)
-        assert_int_equal(u.a[i], fbq_word_of_f32(type, x->a[i]));
+        assert_int_equal(a[i], fbq_word_of_f32(type, x->a[i]));
     for (int64_t i = 0; x && i < x->n * x->r; i++)
-        assert_int_equal(u.b[i], fbq_word_of_f32(type, x->b[i]));
+        assert_int_equal(b[i], fbq_word_of_f32(type, x->b[i]));
     unpacked_layer_free(&u);
 }
 

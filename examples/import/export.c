@@ -47,8 +47,7 @@ static import_status check_same(exporting *e, size_t i, const gptq_layer *layer,
                        e->format.group);
 }
 
-static import_status take_branch(exporting *e, size_t i, const packed_layer *packed,
-                                 import_error *error)
+static import_status take_branch(exporting *e, size_t i, import_error *error)
 {
     const unpacked_layer *u = &e->unpacked[i];
     if (u->r == 0)
@@ -58,7 +57,7 @@ static import_status take_branch(exporting *e, size_t i, const packed_layer *pac
                         .n = u->layer.n,
                         .k = u->layer.k,
                         .r = u->r,
-                        .type = packed->layout.format.factor_type,
+                        .type = u->type,
                         .a = u->a,
                         .b = u->b};
     return peft_pack(m, &e->peft[e->branches++], error);
@@ -78,7 +77,7 @@ static import_status take_layer(exporting *e, size_t i, const safetensors_file *
     if (status == IMPORT_OK)
         status = gptq_pack(&u->layer, e->names[i], &e->gptq[i], error);
     if (status == IMPORT_OK)
-        status = take_branch(e, i, &packed, error);
+        status = take_branch(e, i, error);
     gptq_free(&u->layer); /* a byte a code is too much to keep */
     return status == IMPORT_OK ? status : import_within(error, status, e->names[i]);
 }

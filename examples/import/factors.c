@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "factors.h"
 
+#include <fbq/fbq.h>
 #include <fbq/host/half.h>
 #include <inttypes.h>
 #include <math.h>
@@ -39,7 +40,7 @@ static double squared_norm(const product *p)
 
 /* B'A' - BA = (B' - B) A' + B (A' - A), a product of rank 2r. Its small terms are made before
  * anything is multiplied, so that they are not lost in a difference of large sums. */
-static import_status measure(const peft_adapter *p, fbq_type type, factors *f, import_error *error)
+static import_status measure(const peft_adapter *p, factors *f, import_error *error)
 {
     const int64_t n = p->n, k = p->k, r = p->r;
     product d = {n, k, 2 * r, malloc(sizeof(double) * (size_t)(2 * r * k)),
@@ -53,13 +54,13 @@ static import_status measure(const peft_adapter *p, fbq_type type, factors *f, i
     }
     for (int64_t i = 0; i < r * k; i++) {
         whole.a[i] = p->a[i];
-        d.a[i] = fbq_f32_of_word(type, f->a[i]);
+        d.a[i] = f->a[i];
         d.a[r * k + i] = d.a[i] - p->a[i];
     }
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < r; j++) {
             const double b = p->b[i * r + j];
-            d.b[j * n + i] = fbq_f32_of_word(type, f->b[i * r + j]) - b;
+            d.b[j * n + i] = f->b[i * r + j] - b;
             d.b[(r + j) * n + i] = b;
         }
     whole.b = d.b + r * n;
@@ -74,19 +75,50 @@ static import_status measure(const peft_adapter *p, fbq_type type, factors *f, i
 /* ---- Rounding ---- */
 
 static import_status round_all(const float *from, int64_t count, const char *name, fbq_type type,
-                               uint16_t *to, int *changed, import_error *error)
+                               float *to, int *changed, import_error *error)
 {
     for (int64_t i = 0; i < count; i++) {
-        to[i] = fbq_word_of_f32(type, from[i]);
-        const float rounded = fbq_f32_of_word(type, to[i]);
-        if (!isfinite(rounded))
+        to[i] = fbq_f32_of_word(type, fbq_word_of_f32(type, from[i]));
+        if (!isfinite(to[i]))
             return import_fail(error, IMPORT_ERR_VALUE,
                                "a number of lora_%s times the adapter's scale is %g, beyond %s",
                                name, (double)from[i],
                                type == FBQ_F16 ? "fp16; ask for bf16 factors" : "bf16");
-        *changed = *changed || rounded != from[i];
+        *changed = *changed || to[i] != from[i];
     }
     return IMPORT_OK;
+}
+
+static import_status round_16(const peft_adapter *p, fbq_type type, factors *f, int *changed,
+                              import_error *error)
+{
+    const import_status status = round_all(p->a, p->r * p->k, "A", type, f->a, changed, error);
+    return status == IMPORT_OK ? round_all(p->b, p->n * p->r, "B", type, f->b, changed, error)
+                               : status;
+}
+
+/* What packing says that will run. The packed bytes themselves are made again with the weights. */
+static import_status round_i8(const peft_adapter *p, factors *f, int *changed, import_error *error)
+{
+    const fbq_format format = {4, FBQ_GROUP_ROW, FBQ_ZERO_NONE, FBQ_F16, FBQ_I8};
+    const fbq_shape shape = fbq_shape_of(p->n, p->k, p->r);
+    fbq_layout l;
+    fbq_error why;
+    fbq_status status = fbq_layout_of(&format, &shape, &l, &why);
+    if (status != FBQ_OK)
+        return import_fail(error, IMPORT_ERR_ARGUMENT, "%s", why.detail);
+    uint8_t *packed = malloc(l.down_bytes + l.up_bytes);
+    if (!packed)
+        return import_fail(error, IMPORT_ERR_MEMORY, "no memory for %zu bytes",
+                           l.down_bytes + l.up_bytes);
+    status = fbq_pack_down_i8(&l, p->a, packed, l.down_bytes, f->a, &why);
+    if (status == FBQ_OK)
+        status = fbq_pack_up_i8(&l, p->b, p->r, packed + l.down_bytes, l.up_bytes, f->b, &why);
+    free(packed);
+    *changed = 1;
+    return status == FBQ_OK ? IMPORT_OK
+                            : import_fail(error, IMPORT_ERR_VALUE,
+                                          "the adapter's factors times its scale: %s", why.detail);
 }
 
 import_status factors_round(const peft_adapter *adapter, fbq_type type, factors *f,
@@ -100,12 +132,12 @@ import_status factors_round(const peft_adapter *adapter, fbq_type type, factors 
         f->a && f->b
             ? IMPORT_OK
             : import_fail(error, IMPORT_ERR_MEMORY, "no memory for factors of rank %" PRId64, p->r);
-    if (status == IMPORT_OK)
-        status = round_all(p->a, (int64_t)a, "A", type, f->a, &changed, error);
-    if (status == IMPORT_OK)
-        status = round_all(p->b, (int64_t)b, "B", type, f->b, &changed, error);
+    if (status == IMPORT_OK && type == FBQ_I8)
+        status = round_i8(p, f, &changed, error);
+    else if (status == IMPORT_OK)
+        status = round_16(p, type, f, &changed, error);
     if (status == IMPORT_OK && changed)
-        status = measure(p, type, f, error);
+        status = measure(p, f, error);
     if (status != IMPORT_OK)
         factors_free(f);
     return status;

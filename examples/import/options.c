@@ -37,7 +37,7 @@ static const char HELP[] =
     "  --json                the table as JSON on standard output\n"
     "\n"
     "pack\n"
-    "  --factor-type f16|bf16\n"
+    "  --factor-type f16|bf16|i8\n"
     "                        what A and B are rounded to (default f16); the table says what that\n"
     "                        changes\n"
     "\n"
@@ -146,9 +146,11 @@ static int read_one(int option, const char *value, options *o)
         o->no_merged = 1;
         return 1;
     case FACTOR_TYPE:
-        o->factor_type = !strcmp(value, "bf16") ? FBQ_BF16 : FBQ_F16;
-        return !strcmp(value, "f16") || !strcmp(value, "bf16") ||
-               wrong("factor-type", value, "expected f16 or bf16");
+        o->factor_type = !strcmp(value, "bf16") ? FBQ_BF16
+                         : !strcmp(value, "i8") ? FBQ_I8
+                                                : FBQ_F16;
+        return !strcmp(value, "f16") || !strcmp(value, "bf16") || !strcmp(value, "i8") ||
+               wrong("factor-type", value, "expected f16, bf16 or i8");
     case BASE_MODEL:
         o->base_model = value;
         return 1;

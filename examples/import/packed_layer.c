@@ -4,7 +4,9 @@
 #include "packed_layer.h"
 #include "factors.h"
 
+#include <fbq/host/half.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,39 @@ static import_status check_adapter(const gptq_layer *layer, const peft_adapter *
                        adapter->n, adapter->k, layer->n, layer->k);
 }
 
+static uint16_t *words_of(const float *numbers, int64_t count, fbq_type type)
+{
+    uint16_t *words = malloc((size_t)count * sizeof *words);
+    for (int64_t i = 0; words && i < count; i++)
+        words[i] = fbq_word_of_f32(type, numbers[i]);
+    return words;
+}
+
+/* FBQ_ERR_OUT_OF_HOST has a text, too. */
+static fbq_status pack_factors(const fbq_layout *l, const factors *f, uint8_t *down, uint8_t *up,
+                               fbq_error *why)
+{
+    fbq_status status;
+    if (l->format.factor_type == FBQ_I8) {
+        status = fbq_pack_down_i8(l, f->a, down, l->down_bytes, NULL, why);
+        return status == FBQ_OK ? fbq_pack_up_i8(l, f->b, f->r, up, l->up_bytes, NULL, why)
+                                : status;
+    }
+    uint16_t *a = words_of(f->a, f->r * l->shape.k, l->format.factor_type);
+    uint16_t *b = words_of(f->b, l->n * f->r, l->format.factor_type);
+    if (a && b) {
+        status = fbq_pack_down(l, a, down, l->down_bytes, why);
+        if (status == FBQ_OK)
+            status = fbq_pack_up(l, b, f->r, up, l->up_bytes, why);
+    } else {
+        status = why->status = FBQ_ERR_OUT_OF_HOST;
+        snprintf(why->detail, sizeof why->detail, "no memory for the words of A and B");
+    }
+    free(a);
+    free(b);
+    return status;
+}
+
 /* The parts and the bias, in one piece of memory. */
 static import_status pack_all(const gptq_layer *layer, const factors *f, packed_layer *p,
                               import_error *error)
@@ -51,9 +86,7 @@ static import_status pack_all(const gptq_layer *layer, const factors *f, packed_
         p->parts.down_bytes = l->down_bytes;
         p->parts.up = up;
         p->parts.up_bytes = l->up_bytes;
-        status = fbq_pack_down(l, f->a, down, l->down_bytes, &why);
-        if (status == FBQ_OK)
-            status = fbq_pack_up(l, f->b, f->r, up, l->up_bytes, &why);
+        status = pack_factors(l, f, down, up, &why);
     }
     for (size_t i = 0; i < bias; i++)
         words[i] = (uint8_t)(layer->bias[i / 2] >> 8 * (i % 2));
@@ -66,11 +99,12 @@ import_status packed_layer_make(const gptq_layer *layer, const peft_adapter *ada
 {
     factors f = {0};
     fbq_error why;
-    if (!layer || !packed || (factor_type != FBQ_F16 && factor_type != FBQ_BF16))
+    if (!layer || !packed ||
+        (factor_type != FBQ_F16 && factor_type != FBQ_BF16 && factor_type != FBQ_I8))
         return import_fail(error, IMPORT_ERR_ARGUMENT, "%s",
                            !layer    ? "layer is NULL"
                            : !packed ? "packed is NULL"
-                                     : "factor_type is neither FBQ_F16 nor FBQ_BF16");
+                                     : "factor_type is none of FBQ_F16, FBQ_BF16, FBQ_I8");
     memset(packed, 0, sizeof *packed);
     import_status status = check_adapter(layer, adapter, error);
     if (status == IMPORT_OK && adapter)
@@ -124,8 +158,9 @@ static int allocate(const packed_layer *p, unpacked_layer *u)
     g->scales = malloc(n * groups * sizeof *g->scales);
     g->zeros = l->format.zero == FBQ_ZERO_CODE ? malloc(n * groups) : NULL;
     g->bias = p->bias ? malloc(n * sizeof *g->bias) : NULL;
-    u->a = r ? malloc(r * k * sizeof *u->a) : NULL;
-    u->b = r ? malloc(n * r * sizeof *u->b) : NULL;
+    const size_t size = u->type == FBQ_F32 ? sizeof(float) : sizeof(uint16_t);
+    u->a = r ? malloc(r * k * size) : NULL;
+    u->b = r ? malloc(n * r * size) : NULL;
     return g->codes && g->scales && (g->zeros || l->format.zero != FBQ_ZERO_CODE) &&
            (g->bias || !p->bias) && (!r || (u->a && u->b));
 }
@@ -137,9 +172,11 @@ static fbq_status unpack_all(const packed_layer *p, unpacked_layer *u, fbq_error
     fbq_status status =
         fbq_unpack_weights(s->weights, s->weights_bytes, g->codes, g->scales, g->zeros, why);
     if (status == FBQ_OK && u->r > 0)
-        status = fbq_unpack_down(s->down, s->down_bytes, u->a, why);
+        status = u->type == FBQ_F32 ? fbq_unpack_down_f32(s->down, s->down_bytes, u->a, why)
+                                    : fbq_unpack_down(s->down, s->down_bytes, u->a, why);
     if (status == FBQ_OK && u->r > 0)
-        status = fbq_unpack_up(s->up, s->up_bytes, u->b, u->r, why);
+        status = u->type == FBQ_F32 ? fbq_unpack_up_f32(s->up, s->up_bytes, u->b, u->r, why)
+                                    : fbq_unpack_up(s->up, s->up_bytes, u->b, u->r, why);
     for (int64_t i = 0; p->bias && i < g->n; i++)
         g->bias[i] = (uint16_t)(p->bias[2 * i] | p->bias[2 * i + 1] << 8);
     return status;
@@ -182,6 +219,7 @@ import_status packed_layer_unpack(const packed_layer *packed, unpacked_layer *un
                                    .version = 2,
                                    .evidence = GPTQ_FORCED};
     unpacked->r = packed->parts.down ? l->shape.segment[0].r : 0;
+    unpacked->type = l->format.factor_type == FBQ_I8 ? FBQ_F32 : l->format.factor_type;
     if (!allocate(packed, unpacked))
         status = import_fail(error, IMPORT_ERR_MEMORY, "no memory for %" PRId64 " x %" PRId64, l->n,
                              l->shape.k);

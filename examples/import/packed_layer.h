@@ -31,15 +31,16 @@
 typedef struct packed_layer {
     fbq_layout layout;
     fbq_parts parts;
-    const uint8_t *bias;  /* n fp16 words, little-endian; or NULL */
-    double factor_change; /* of B . A when it was rounded to 16 bits: |B'A' - BA| / |BA|, Frobenius
-                           * norms; 0 where nothing was rounded or nothing is known of it */
-    void *memory;         /* that all this lies in; NULL when it lies in a file */
+    const uint8_t *bias; /* n fp16 words, little-endian; or NULL */
+    double
+        factor_change; /* of B . A when it was rounded to that type: |B'A' - BA| / |BA|, Frobenius
+                        * norms; 0 where nothing was rounded or nothing is known of it */
+    void *memory;      /* that all this lies in; NULL when it lies in a file */
 } packed_layer;
 
 /* Pack a layer and its sub-branch.
  *   adapter      may be NULL
- *   factor_type  FBQ_F16 or FBQ_BF16, to which A and B are rounded
+ *   factor_type  FBQ_F16, FBQ_BF16 or FBQ_I8, to which A and B are rounded
  * IMPORT_ERR_ARGUMENT, _MEMORY; _SHAPE when the adapter is for a layer of another size; _VALUE when
  * a factor is beyond fp16; _UNSUPPORTED when fbq does not take the layer. */
 import_status packed_layer_make(const gptq_layer *layer, const peft_adapter *adapter,
@@ -54,12 +55,13 @@ import_status packed_layer_find(const safetensors_file *file, const char *name,
 /* Free what packed_layer_make made; one that was found, or a zeroed one, is fine. */
 void packed_layer_free(packed_layer *packed);
 
-/* A packed layer as GPTQ's numbers, and its factors as words of layout.format.factor_type. */
+/* A packed layer as GPTQ's numbers, and its factors, exactly. */
 typedef struct unpacked_layer {
     gptq_layer layer; /* version 2 */
     int64_t r;        /* 0: a and b are NULL */
-    uint16_t *a;      /* r x k */
-    uint16_t *b;      /* n x r */
+    fbq_type type;    /* of a and b: that of the packed factors, or FBQ_F32 where those are int8 */
+    void *a;          /* r x k */
+    void *b;          /* n x r */
 } unpacked_layer;
 
 /* IMPORT_ERR_UNSUPPORTED for what GPTQ's format cannot hold: fp16 zero points, bf16 scales, several

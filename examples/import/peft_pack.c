@@ -20,6 +20,8 @@ static safetensors_type type_of(fbq_type type)
         return SAFETENSORS_BF16;
     case FBQ_F32:
         return SAFETENSORS_F32;
+    case FBQ_I8:
+        break;
     }
     return SAFETENSORS_OTHER;
 }

@@ -16,7 +16,7 @@ static const char *zero_name(fbq_zero zero)
 
 static const char *type_name(fbq_type type)
 {
-    return type == FBQ_BF16 ? "bf16" : "f16";
+    return type == FBQ_I8 ? "i8" : type == FBQ_BF16 ? "bf16" : "f16";
 }
 
 static const char *evidence_name(gptq_evidence evidence)
