@@ -21,15 +21,9 @@
 
 #include "support/device.h"
 #include "support/layer.h"
+#include "support/shard.h"
 
-static int shard = 0, shards = 1, counter = 0;
-static fbq_context *context;
 static double worst;
-
-static int mine(void)
-{
-    return counter++ % shards == shard;
-}
 
 /* A layer on the host and on the GPU, and its scales and factors as they were before packing. */
 typedef struct subject {
@@ -190,7 +184,7 @@ static void run_once(const subject *s, fbq_type w_type, const run *r)
     device_buffer dw = device_make((size_t)words * 2, r->shift);
     fbq_reconstruct_plan *plan = NULL;
     fbq_error error;
-    if (fbq_prepare_reconstruct(context, &what, &plan, &error) != FBQ_OK)
+    if (fbq_prepare_reconstruct(shard_context(), &what, &plan, &error) != FBQ_OK)
         fail_msg("prepare: %s", error.detail);
     fbq_reconstruct_call call = {s->d.weights.data, s->d.down.data, s->d.up.data, dw.data,
                                  r->gap ? stride : 0};
@@ -229,7 +223,7 @@ static void test_formats(void **state)
     (void)state;
     for (int i = 0; i < 3 * 5 * 3 * 2 * 2 * 3; i++) {
         const int factor = i / 180; /* 0: no sub-branch */
-        if (!mine())
+        if (!shard_mine())
             continue;
         const fbq_format format = {2 + i % 3, groups[i / 3 % 5], (fbq_zero)(i / 15 % 3),
                                    (fbq_type)(1 + i / 90 % 2), factor ? (fbq_type)factor : FBQ_F16};
@@ -253,7 +247,7 @@ static void test_shapes(void **state)
                                        {200, 600, 1000}, {70, 512, 2500}, {64, 28672, 8}};
     (void)state;
     for (int i = 0; i < (int)(sizeof sizes / sizeof sizes[0]); i++) {
-        if (!mine())
+        if (!shard_mine())
             continue;
         const fbq_format format = {2 + i % 3, i % 2 ? 128 : 32, (fbq_zero)(i % 3), FBQ_F16,
                                    (fbq_type)(1 + i % 2)};
@@ -281,7 +275,7 @@ static void test_layers(void **state)
     shapes[3].segment[1] = (fbq_segment){1000, 0};
     shapes[3].segment[2] = (fbq_segment){1024, 40};
     for (int i = 0; i < 4 * 3; i++) {
-        if (!mine())
+        if (!shard_mine())
             continue;
         const fbq_format format = {4 - i / 4, 128, (fbq_zero)(i % 3), FBQ_F16, FBQ_F16};
         subject s = subject_make(&format, &shapes[i % 4], LAYER_RANDOM);
@@ -305,10 +299,10 @@ static void test_graph(void **state)
     cudaGraph_t graph;
     cudaGraphExec_t exec;
     (void)state;
-    if (!mine())
+    if (!shard_mine())
         return;
     subject s = subject_make(&format, &shape, LAYER_RANDOM);
-    if (fbq_prepare_reconstruct(context, &what, &plan, &error) != FBQ_OK)
+    if (fbq_prepare_reconstruct(shard_context(), &what, &plan, &error) != FBQ_OK)
         fail_msg("prepare: %s", error.detail);
     const size_t bytes = 512 * 1024 * 2;
     uint16_t *eager = take(512 * 1024, 2), *replayed = take(512 * 1024, 2);
@@ -343,29 +337,14 @@ static void test_graph(void **state)
 
 int main(int argc, char **argv)
 {
-    fbq_options options = {0, 0, NULL, NULL};
-    fbq_error error;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--shard") && sscanf(argv[i + 1], "%d/%d", &shard, &shards) == 2)
-            continue;
-        if (!strcmp(argv[i], "--ptx") && sscanf(argv[i + 1], "%d", &options.ptx) == 1)
-            continue;
-        fprintf(stderr, "usage: gpu_reconstruct [--shard I/N] [--ptx CAPABILITY]\n");
-        return 2;
-    }
-    if (!device_present())
-        return SKIPPED;
-    device_must(cudaSetDevice(0), "cudaSetDevice");
-    device_must(cudaFree(NULL), "context");
-    if (fbq_open(&options, &context, &error) != FBQ_OK) {
-        fprintf(stderr, "fbq_open: %s\n", error.detail);
-        return 1;
-    }
+    const int status = shard_open(argc, argv);
+    if (status)
+        return status;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_formats),
                                        cmocka_unit_test(test_shapes), cmocka_unit_test(test_layers),
                                        cmocka_unit_test(test_graph)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     printf("largest error: %.3f of the bound\n", worst);
-    fbq_close(context);
+    shard_close();
     return failed;
 }

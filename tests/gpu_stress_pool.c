@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/draw.h"
+
 pool stress;
 
 int below(int n)
 {
-    return (int)(random_bits(&stress.random) % (uint64_t)n);
+    return draw_below(&stress.random, n);
 }
 
 void stop(void)
@@ -43,34 +45,16 @@ static void print_pick(const entry *e, fbq_kernel kernel, int64_t m)
 void print_plan(const entry *e, int64_t m)
 {
     const fbq_problem *p = &e->problem;
-    printf("plan %d: n %lld k %lld r %lld group %d zero %d y_type %d m %lld/%d launches %d",
+    printf("plan %d: n %lld k %lld r %lld bits %d group %d zero %d types x %d y %d scale %d factor "
+           "%d m %lld/%d launches %d",
            (int)(e - stress.plan), (long long)p->shape.segment[0].n, (long long)p->shape.k,
-           (long long)p->shape.segment[0].r, p->format.group, (int)p->format.zero, (int)p->y_type,
+           (long long)p->shape.segment[0].r, p->format.bits, p->format.group, (int)p->format.zero,
+           (int)p->x_type, (int)p->y_type, (int)p->format.scale_type, (int)p->format.factor_type,
            (long long)m, p->m_max, p->launches);
     if (p->shape.segment[0].r)
         print_pick(e, FBQ_KERNEL_DOWN, m);
     print_pick(e, FBQ_KERNEL_FUSED, m);
     printf("\n");
-}
-
-/* Half of the sizes have no ragged end. */
-static fbq_problem draw_problem(void)
-{
-    static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW}, rows[] = {1, 4, 8};
-    static const int64_t ranks[] = {0, 1, 16, 40, 128, 200};
-    /* one by one: the order inside an initialiser would be the compiler's */
-    int64_t n = 1 + below(6000), k = 64 + below(12000 - 64 + 1), r = ranks[below(6)];
-    int unit = below(2) ? 1 : 64 << below(2), group = groups[below(5)], zero = below(3);
-    int m_max = rows[below(3)], wanted = below(3), wide = below(4) == 0;
-    k = k < unit ? unit : k / unit * unit;
-    fbq_problem p = {{4, group, (fbq_zero)zero, FBQ_F16, FBQ_F16},
-                     fbq_shape_of(n, k, r),
-                     FBQ_F16,
-                     wide ? FBQ_F32 : FBQ_F16,
-                     m_max,
-                     wanted,
-                     0};
-    return p;
 }
 
 /* A legal pick, or 0 when none was found. */
@@ -140,7 +124,7 @@ static void make_plans(fbq_context *context)
                                1,
                                i + 1,
                                0};
-        e->problem = i < 2 ? special : draw_problem();
+        e->problem = i < 2 ? special : draw_problem(&stress.random);
         e->plan = i >= 2 && below(2) ? prepare_drawn(context, &e->problem) : NULL;
         if (!e->plan)
             e->plan = prepare_default(context, &e->problem);
@@ -212,10 +196,11 @@ static void judge(const sample *s, const uint16_t *x)
 {
     int64_t n = s->of->host.layout.n, rows = n < 32 ? n : 32;
     int judge_norm = rows == 32 && s->of->problem.shape.k > 64;
+    const double most_norm = s->of->problem.y_type == FBQ_BF16 ? 8e-3 : 1e-3;
     for (int64_t part = 0; part < (rows < n ? 3 : 1); part++) {
         verdict v = layer_judge(&s->of->host, part * (n - rows) / 2, rows, s->m, x, s->x_stride,
                                 NULL, NULL, 0, s->y, n);
-        if (v.bad || v.bound > 4 || (judge_norm && v.norm > 1e-3)) {
+        if (v.bad || v.bound > 4 || (judge_norm && v.norm > most_norm)) {
             printf("x %s from %d part %d: norm %.2e bound %.2f, %d not finite\n",
                    input_name(s->kind), s->from, (int)part, v.norm, v.bound, v.bad);
             print_plan(s->of, s->m);
@@ -255,7 +240,7 @@ static int make_sample(const room *r, const entry *e, int64_t m, input_kind kind
         from < 0 ? (size_t)((m - 1) * s->x_stride + k) * 2 : stress.sample[from].y_bytes;
     uint16_t *x = (uint16_t *)take(x_bytes);
     if (from < 0)
-        input_fill(FBQ_F16, x, m, k, s->x_stride, kind, random_bits(&stress.random));
+        input_fill(e->problem.x_type, x, m, k, s->x_stride, kind, random_bits(&stress.random));
     else
         memcpy(x, stress.sample[from].y, x_bytes);
     s->x = device_copy(x, x_bytes, from < 0 ? (size_t)shift : 0);
@@ -268,14 +253,14 @@ static int make_sample(const room *r, const entry *e, int64_t m, input_kind kind
     return stress.samples++;
 }
 
-/* A sample whose y may be the x of this plan, or -1. Only one that is tame: of others the second
- * layer's results leave fp16's range. */
+/* A sample whose y may be the x of this plan, as its type and size go, or -1. Only one that is
+ * tame: of others the second layer's results leave fp16's range. */
 static int find_feeder(const entry *e)
 {
     for (int tries = 0; tries < 200; tries++) {
         int i = below(stress.samples);
         const sample *s = &stress.sample[i];
-        if (s->from < 0 && s->kind == INPUT_NORMAL && s->of->problem.y_type == FBQ_F16 &&
+        if (s->from < 0 && s->kind == INPUT_NORMAL && s->of->problem.y_type == e->problem.x_type &&
             s->m <= e->problem.m_max && s->of->host.layout.n >= e->problem.shape.k)
             return i;
     }

@@ -1,5 +1,5 @@
 /* tests/nvrtc_picks.c: every kernel that a default pick asks for compiles, and neither spills nor
- * uses local memory, as its cubin says.
+ * uses local memory, as its cubin says; none takes the compiler too long.
  *
  *     nvrtc_picks               the reader of cubins itself; PTX; what a GPU is not needed for
  *     nvrtc_picks CAPABILITY    all default picks of that GPU; prints what they take
@@ -35,6 +35,13 @@
 #define SKIPPED 77
 #define MOST_ROWS 16
 
+/* No kernel should take the compiler longer than 1.5 s. Held to twice that of the thread's own
+ * processor time, in which NVRTC compiles, and the least of a few tries: the time that others take
+ * from the thread does not count, but what shares its core makes the same work last up to 1.6 times
+ * as long. */
+#define MOST_SECONDS 3.0
+#define TRIES 3
+
 static const fbq_gpu *gpu;
 static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
 static const char *const zero_names[] = {"none", "code", "fp16"};
@@ -42,7 +49,7 @@ static const char *const zero_names[] = {"none", "code", "fp16"};
 static double seconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -71,7 +78,7 @@ typedef struct compiled {
 static struct {
     compiled what[512];
     cubin_resources resources[512];
-    int count, failed;
+    int count, failed, slow; /* slow: the number of the slowest */
     uint32_t most;
     size_t bytes, largest;
     double time, slowest;
@@ -130,6 +137,23 @@ static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
     return what;
 }
 
+/* Compile a pick, again if that took too long; returns the seconds, the least of them. */
+static double compile(const fbq_problem *p, const fbq_pick *pick, void **image, size_t *bytes)
+{
+    double least = 0;
+    for (int i = 0; i < TRIES && (i == 0 || least > MOST_SECONDS); i++) {
+        fbq_error error;
+        if (i > 0)
+            fbq_free(*image);
+        const double before = seconds();
+        if (fbq_compile(p, gpu, pick, 0, NULL, image, bytes, &error) != FBQ_OK)
+            fail_msg("%s", error.detail);
+        const double time = seconds() - before;
+        least = i == 0 || time < least ? time : least;
+    }
+    return least;
+}
+
 /* Compile a pick, the default for NULL, unless that was done; returns its registers. */
 static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *given)
 {
@@ -150,12 +174,12 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
             return all.resources[i].registers;
     assert_true(all.count < 512);
     cubin_resources *r = &all.resources[all.count];
-    double time = seconds();
-    if (fbq_compile(p, gpu, &pick, 0, NULL, &image, &bytes, &error) != FBQ_OK)
-        fail_msg("%s", error.detail);
-    time = seconds() - time;
+    const double time = compile(p, &pick, &image, &bytes);
     all.time += time;
-    all.slowest = time > all.slowest ? time : all.slowest;
+    if (time > all.slowest) {
+        all.slowest = time;
+        all.slow = all.count;
+    }
     if (!cubin_read(image, bytes, names[kernel], r))
         fail_msg("cannot read the cubin of %zu bytes", bytes);
     fbq_free(image);
@@ -164,15 +188,15 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     all.largest = bytes > all.largest ? bytes : all.largest;
     all.most = r->registers > all.most ? r->registers : all.most;
     wrong = wrong_with(r, &pick, what.branch, p->m_max);
+    if (!wrong && time > MOST_SECONDS)
+        wrong = "takes the compiler too long";
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
         printf("sm_%d bits %d x type %d group %d zero %s branch %d m %d k %lld %s: %u registers, "
-               "%u bytes of stack, "
-               "%llu of "
-               "local memory: %s\n",
+               "%u bytes of stack, %llu of local memory, %.2f s: %s\n",
                gpu->capability, what.bits, what.x, what.group, zero_names[what.zero], what.branch,
                p->m_max, (long long)p->shape.k, text, r->registers, r->stack,
-               (unsigned long long)r->local, wrong);
+               (unsigned long long)r->local, time, wrong);
         all.failed++;
     }
     return r->registers;
@@ -313,10 +337,12 @@ static void test_defaults(void **state)
             printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,
                    all.what[i].chunks, all.what[i].columns == 1 ? "= 1" : "<= 8",
                    all.resources[i].registers);
+    const compiled *slow = &all.what[all.slow];
     printf("sm_%d: %d kernels, up to %u registers, cubins of %zu bytes on average and %zu at most, "
-           "%.2f s a kernel and %.2f at most\n",
+           "%.2f s a kernel and %.2f at most (K of %d chunks, group %d, sub-branch %d, m %d)\n",
            gpu->capability, all.count, all.most, all.bytes / (size_t)all.count, all.largest,
-           all.time / all.count, all.slowest);
+           all.time / all.count, all.slowest, slow->k_chunks, slow->group, slow->branch,
+           slow->columns);
     assert_true(all.count >= 200);
     assert_int_equal(all.failed, 0);
 }

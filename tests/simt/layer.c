@@ -276,3 +276,19 @@ void layer_print(const layer_result *result)
     if (result->report.findings)
         fprintf(stderr, "  %s", result->report.text);
 }
+
+int layer_main(int argc, char **argv, int *capability, int (*tests)(void))
+{
+    static const int capabilities[] = {80, 90};
+    int failed = 0, run = 0;
+    for (int i = 0; i < 2; i++) {
+        *capability = capabilities[i];
+        if (argc < 2 || atoi(argv[1]) == *capability) {
+            failed += tests();
+            run++;
+        }
+    }
+    if (!run)
+        fprintf(stderr, "usage: %s [80|90]\n", argv[0]);
+    return failed || !run;
+}

@@ -87,4 +87,8 @@ void layer_print(const layer_result *result);
  * whether it has that result's bits. */
 int layer_right(const layer_case *c, const layer_result *like);
 
+/* What main does where a program's tests run on two GPUs: all of them with *capability 80, without
+ * bulk copies, and with 90; or under the one that the argument names. Returns what main does. */
+int layer_main(int argc, char **argv, int *capability, int (*tests)(void));
+
 #endif /* FBQ_SIMT_LAYER_H */

@@ -18,6 +18,12 @@ void global_bounds(void **)
     expect(
         kind::global_bounds, shape(1, 32, 0), [] { ldg_u16(nullptr); }, half);
     expect(
+        clean, shape(1, 32, 0), [] { ldg_u16_if(thread_index() < 32, buffer + 32 - 1); }, half);
+    expect(clean, shape(1, 32, 0), [] { ldg_u16_if(false, nullptr); });
+    expect(
+        kind::global_bounds, shape(1, 32, 0), [] { ldg_u16_if(thread_index() < 1, buffer + 32); },
+        half);
+    expect(
         kind::global_permission, shape(1, 1 * 32, 0), [] { stg_f32(buffer + thread_index(), 1); },
         half);
     expect(

@@ -264,6 +264,10 @@ FBQ_DEVICE u32 ldg_u16(const void *p, simt::site at = SIMT_HERE)
     simt::global_load(p, &v, 2, false, at);
     return v;
 }
+FBQ_DEVICE u32 ldg_u16_if(bool there, const void *p, simt::site at = SIMT_HERE)
+{
+    return there ? ldg_u16(p, at) : 0;
+}
 FBQ_DEVICE void stg_f32(void *p, float v, simt::site at = SIMT_HERE)
 {
     simt::global_store(p, &v, 4, at);

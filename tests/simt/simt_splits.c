@@ -1,6 +1,6 @@
 /* tests/simt/simt_splits.c: split-K on the CPU, against the reference in double.
  *
- *     simt_splits [CAPABILITY]    90: with bulk copies; 80: without; both by default
+ *     simt_splits [80|90]     as layer_main
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "layer_data.h"
@@ -183,23 +183,17 @@ static void refused(void **state)
     layer_free(&l);
 }
 
-int main(int argc, char **argv)
+static int run(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_shape),     cmocka_unit_test(same_bits_in_any_order),
         cmocka_unit_test(exact_bits),    cmocka_unit_test(unused_branch),
         cmocka_unit_test(state_goes_on), cmocka_unit_test(refused),
     };
-    static const int capabilities[] = {80, 90};
-    int failed = 0, run = 0;
-    for (size_t i = 0; i < COUNT(capabilities); i++) {
-        base.capability = capabilities[i];
-        if (argc < 2 || atoi(argv[1]) == base.capability) {
-            failed += cmocka_run_group_tests(tests, NULL, NULL);
-            run++;
-        }
-    }
-    if (!run)
-        fprintf(stderr, "usage: simt_splits [80|90]\n");
-    return failed || !run;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    return layer_main(argc, argv, &base.capability, run);
 }

@@ -34,10 +34,19 @@ struct ChunkX {
 
 FBQ_DEVICE ChunkX chunk_x(const void *x, i64 row, int chunk, int k_total, int vectors, int lane)
 {
-    ChunkX v;
-    FBQ_UNROLL
-    for (int h = 0; h < 2; h++)
-        v.x[h] = x_words(x, row, chunk * chunk_codes + h * 32 + (lane & 3) * 8, k_total, vectors);
+    const int k = chunk * chunk_codes + (lane & 3) * 8;
+    ChunkX v = {};
+    if (vectors && (chunk + 1) * chunk_codes <= k_total) {
+        v.x[0] = ldg_u32x4((const u16 *)x + row + k);
+        v.x[1] = ldg_u32x4((const u16 *)x + row + k + 32);
+        return v;
+    }
+    // in a loop: the code is long
+    FBQ_NO_UNROLL
+    for (int h = 0; h < 2; h++) {
+        v.x[0] = v.x[1];
+        v.x[1] = x_words(x, row, k + h * 32, k_total, vectors);
+    }
     return v;
 }
 

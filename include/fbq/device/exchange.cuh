@@ -130,10 +130,15 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
                 x[i].x[1] = ldg_u32x4(p + 32);
             }
         } else {
-            FBQ_UNROLL
-            for (int i = 0; i < batch; i++)
-                if (chunk + i * branch_warps < s.end)
-                    x[i] = chunk_x(args.x, row, chunk + i * branch_warps, args.k, 0, lane);
+            // in a loop: the code is long, and would stand here for each chunk
+            FBQ_NO_UNROLL
+            for (int at = chunk; at < chunk + batch * branch_warps; at += branch_warps) {
+                FBQ_UNROLL
+                for (int i = 1; i < batch; i++)
+                    x[i - 1] = x[i];
+                if (at < s.end)
+                    x[batch - 1] = chunk_x(args.x, row, at, args.k, 0, lane);
+            }
         }
         if (!FBQ_BULK_COPIES) {
             copy_async_wait_left<0>();

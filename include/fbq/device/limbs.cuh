@@ -117,16 +117,32 @@ struct Row {
     u32x4 words[C::row_blocks];
 };
 
-// Ask for the blocks from a unit on, up to another.
+// Ask for the blocks from a unit on, up to another. What cannot come in words is asked for in a
+// loop: its code is long, and would stand here for each block.
 template <class C>
 FBQ_DEVICE void row_ask(Row<C> &row, const fbq_fused_args &args, int first, int end, int lane)
 {
+    const int begin = first * unit_codes + lane * 8, units = end - first - (lane >> 4);
     FBQ_UNROLL
     for (int i = 0; i < C::row_blocks; i++) {
+        const int k = begin + 2 * i * unit_codes;
         row.words[i] = u32x4{0, 0, 0, 0};
-        if (first + 2 * i + (lane >> 4) < end)
-            row.words[i] =
-                x_words(args.x, 0, (first + 2 * i) * unit_codes + lane * 8, args.k, args.x_vectors);
+        if (args.x_vectors && 2 * i < units && k + 8 <= args.k)
+            row.words[i] = ldg_u32x4((const u16 *)args.x + k);
+    }
+    if (x_in_words(args.k, args.x_vectors))
+        return;
+    FBQ_NO_UNROLL
+    for (int i = 0; i < C::row_blocks; i++) {
+        const int k = begin + 2 * i * unit_codes;
+        u32x4 words = row.words[0];
+        if (2 * i < units && !(args.x_vectors && k + 8 <= args.k))
+            words = x_numbers(args.x, 0, k, args.k);
+        // the next block comes to the front
+        FBQ_UNROLL
+        for (int j = 1; j < C::row_blocks; j++)
+            row.words[j - 1] = row.words[j];
+        row.words[C::row_blocks - 1] = words;
     }
 }
 
@@ -160,13 +176,15 @@ template <class C>
 FBQ_DEVICE void row_prepare(const fbq_fused_args &args, saddr ready, Row<C> &row, int first,
                             int count, int lane)
 {
-    limbs_prepare<C>(ready, row, count, lane);
-    if (C::resident && C::chunks > 0 && C::row_units <= 2 * C::row_blocks)
-        return; // there are no more
+    constexpr int step = 2 * C::row_blocks;
+    constexpr bool once = C::resident && C::chunks > 0 && C::row_units <= step;
     FBQ_NO_UNROLL
-    for (int u = 2 * C::row_blocks; u < count; u += 2 * C::row_blocks) {
-        row_ask<C>(row, args, first + u, first + count, lane);
+    for (int u = 0;;) {
         limbs_prepare<C>(ready + (u32)(u * C::unit_bytes), row, count - u, lane);
+        u += step;
+        if (once || u >= count)
+            return;
+        row_ask<C>(row, args, first + u, first + count, lane);
     }
 }
 

@@ -266,22 +266,34 @@ FBQ_DEVICE int slot_bytes(const fbq_fused_args &args)
     return C::columns == 1 ? C::ready_bytes : C::ready_bytes + args.m * C::row_bytes + 64;
 }
 
-// Eight words of x from k on, zeros beyond K.
-FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int vectors)
+// Is x read in words of eight numbers throughout? Else some or all are read number by number.
+FBQ_DEVICE bool x_in_words(int k_total, int vectors)
+{
+    return vectors && k_total % 8 == 0;
+}
+
+// Eight words of x from k on, number by number, zeros beyond K.
+FBQ_DEVICE u32x4 x_numbers(const void *x, i64 row_offset, int k, int k_total)
 {
     const u16 *p = (const u16 *)x + row_offset + k;
-    u32x4 v = {0, 0, 0, 0};
-    if (vectors && k + 8 <= k_total)
-        return ldg_u32x4(p);
     u32 word[8];
     FBQ_UNROLL
     for (int i = 0; i < 8; i++)
-        word[i] = k + i < k_total ? ldg_u16(p + i) : 0;
+        word[i] = ldg_u16_if(k + i < k_total, p + i);
+    u32x4 v;
     v.x = word[0] | word[1] << 16;
     v.y = word[2] | word[3] << 16;
     v.z = word[4] | word[5] << 16;
     v.w = word[6] | word[7] << 16;
     return v;
+}
+
+// The same, in one load where that can be.
+FBQ_DEVICE u32x4 x_words(const void *x, i64 row_offset, int k, int k_total, int vectors)
+{
+    if (vectors && k + 8 <= k_total)
+        return ldg_u32x4((const u16 *)x + row_offset + k);
+    return x_numbers(x, row_offset, k, k_total);
 }
 
 } // namespace FBQ_NAMESPACE
