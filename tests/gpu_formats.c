@@ -51,14 +51,15 @@ static void test_formats(void **state)
 {
     static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
     static const int64_t ks[] = {1000, 1088, 1152, 2048};
+    static const fbq_type factors[] = {FBQ_F16, FBQ_F16, FBQ_BF16, FBQ_I8};
     (void)state;
-    for (int i = 0; i < 3 * 5 * 3 * 2 * 2 * 3; i++) {
+    for (int i = 0; i < 3 * 5 * 3 * 2 * 2 * 4; i++) {
         const int bits = 2 + i % 3, group = groups[i / 3 % 5], zero = i / 15 % 3;
         const fbq_type x = (fbq_type)(1 + i / 45 % 2), scale = (fbq_type)(1 + i / 90 % 2);
         const int factor = i / 180; /* 0: no sub-branch */
         if (!shard_mine())
             continue;
-        fbq_problem p = {{bits, group, (fbq_zero)zero, scale, factor ? (fbq_type)factor : FBQ_F16},
+        fbq_problem p = {{bits, group, (fbq_zero)zero, scale, factors[factor]},
                          fbq_shape_of(200, ks[i % 4], factor ? 40 : 0),
                          x,
                          FBQ_F16,
@@ -73,12 +74,12 @@ static void test_formats(void **state)
 static void test_types(void **state)
 {
     (void)state;
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 18; i++) {
         if (!shard_mine())
             continue;
-        const fbq_type type = i / 3 % 2 ? FBQ_BF16 : FBQ_F16;
-        fbq_problem p = {{2 + i % 3, 128, (fbq_zero)(i % 3), type, type},
-                         i < 6 ? fbq_shape_of(4096, 4096, 128) : fbq_shape_of(1000, 11008, 64),
+        const fbq_type type = i / 3 % 2 ? FBQ_BF16 : FBQ_F16, factor = i < 12 ? type : FBQ_I8;
+        fbq_problem p = {{2 + i % 3, 128, (fbq_zero)(i % 3), type, factor},
+                         i / 6 != 1 ? fbq_shape_of(4096, 4096, 128) : fbq_shape_of(1000, 11008, 64),
                          type,
                          type,
                          MOST_ROWS,

@@ -48,7 +48,7 @@ static void test_legal(void **state)
 static void test_everything(void **state)
 {
     enum { BITS, GROUP, ZERO, X, SCALE, FACTOR, Y, ROWS, RANK, LAUNCHES, FIELDS };
-    static const int values[FIELDS] = {3, 5, 3, 2, 2, 2, 3, 4, 2, 3};
+    static const int values[FIELDS] = {3, 5, 3, 2, 2, 3, 3, 4, 2, 3};
     int seen[FIELDS][8] = {{0}};
     uint64_t random = 2;
     (void)state;
@@ -64,7 +64,9 @@ static void test_everything(void **state)
                                    (int)p.format.zero,
                                    p.x_type == FBQ_BF16,
                                    p.format.scale_type == FBQ_BF16,
-                                   p.format.factor_type == FBQ_BF16,
+                                   p.format.factor_type == FBQ_I8     ? 2
+                                   : p.format.factor_type == FBQ_BF16 ? 1
+                                                                      : 0,
                                    p.y_type == FBQ_F32    ? 2
                                    : p.y_type == FBQ_BF16 ? 1
                                                           : 0,

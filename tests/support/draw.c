@@ -23,7 +23,7 @@ static fbq_format draw_format(uint64_t *random)
     format.group = groups[draw_below(random, 5)];
     format.zero = (fbq_zero)draw_below(random, 3);
     format.scale_type = draw_type(random);
-    format.factor_type = draw_type(random);
+    format.factor_type = draw_below(random, 3) ? draw_type(random) : FBQ_I8;
     return format;
 }
 
