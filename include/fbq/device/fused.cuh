@@ -77,27 +77,36 @@ FBQ_DEVICE void take_first(Held<C> &held, const fbq_fused_args &args, const Ring
     fetch_step<C>(args, ring, 0, ahead, share, want_all, lane);
 }
 
-// The warps of the codes wait until they may ask for x.
+// Everything that the warps of the codes ask for before they have anything.
 //
 // Behind down they wait for nothing: down is of the same call, let this kernel start only after
 // everything before it had ended, and writes neither x nor weights; y and sums are written after
 // the warps of the sub-branch have waited, or these themselves (finish.cuh). Otherwise the kernel
 // before may be anyone's, and x what it writes; its weights come as far as L2 while it ends, where
-// they cannot go stale.
+// they cannot go stale. x goes first, since it would wait behind the weights.
 template <class C>
-FBQ_DEVICE void begin(const fbq_fused_args &args, const Share &share, int lane)
+FBQ_DEVICE Ahead ask(Row<C> &row, Held<C> &held, const fbq_fused_args &args, const Ring &ring,
+                     const Share &share, int lane)
 {
-    if (C::branch && !C::whole)
-        return;
-    if (FBQ_BULK_COPIES) {
-        Ahead ahead = ahead_begin<C>(args);
-        FBQ_NO_UNROLL
-        for (int s = 0; s < C::stages; s++)
-            prefetch_step<C>(args, ahead, share, lane);
+    Ahead ahead = ahead_begin<C>(args);
+    if (!C::branch || C::whole) {
+        if (FBQ_BULK_COPIES) {
+            FBQ_NO_UNROLL
+            for (int s = 0; s < C::stages; s++)
+                prefetch_step<C>(args, ahead, share, lane);
+            ahead = ahead_begin<C>(args);
+        }
+        wait_for_producer();
+        // Not before: a chained launch behind this one relies on all that this one waits for.
+        let_dependents_start();
     }
-    wait_for_producer();
-    // Not before: a chained launch behind this one relies on all that this one waits for.
-    let_dependents_start();
+    ask_x<C>(row, args, ring, share, lane);
+    FBQ_NO_UNROLL
+    for (int s = 0; s < C::stages; s++)
+        fetch_step<C>(args, ring, s, ahead, share, want_all, lane);
+    if (C::holds)
+        take_first<C>(held, args, ring, ahead, share, lane);
+    return ahead;
 }
 
 // The same where the caller says that the kernel before writes no weights: they are on their way
@@ -110,9 +119,10 @@ FBQ_DEVICE void begin(const fbq_fused_args &args, const Share &share, int lane)
 // is asked for when the second has come (the first's barrier may be one of x, too), and the next
 // launch may come when this one's turn has.
 template <class C>
-FBQ_DEVICE void begin_chained(Ahead &ahead, const fbq_fused_args &args, const Ring &ring,
-                              const Share &share, int lane)
+FBQ_DEVICE Ahead ask_chained(Row<C> &row, Held<C> &held, const fbq_fused_args &args,
+                             const Ring &ring, const Share &share, int lane)
 {
+    Ahead ahead = ahead_begin<C>(args);
     hold(args.hold);
     if (C::whole) {
         Ahead first = ahead;
@@ -134,26 +144,8 @@ FBQ_DEVICE void begin_chained(Ahead &ahead, const fbq_fused_args &args, const Ri
     wait_for_producer();
     if (C::whole)
         let_dependents_start();
-}
-
-// Everything that the warps of the codes ask for before they have anything. x goes before the
-// weights where those have not been asked for, since it would wait behind them.
-template <class C>
-FBQ_DEVICE Ahead ask(Row<C> &row, Held<C> &held, const fbq_fused_args &args, const Ring &ring,
-                     const Share &share, int lane)
-{
-    const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
-    Ahead ahead = ahead_begin<C>(args);
-    if (chained)
-        begin_chained<C>(ahead, args, ring, share, lane);
-    else
-        begin<C>(args, share, lane);
     ask_x<C>(row, args, ring, share, lane);
-    if (!chained) {
-        FBQ_NO_UNROLL
-        for (int s = 0; s < C::stages; s++)
-            fetch_step<C>(args, ring, s, ahead, share, want_all, lane);
-    } else if (C::columns > 1 && !C::resident) {
+    if (C::columns > 1 && !C::resident) {
         // x of the steps that begin a part
         Ahead again = ahead_begin<C>(args);
         FBQ_UNROLL
@@ -176,9 +168,11 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     const Ring ring = ring_begin<C>(args, area, warp, lane);
     if (C::branch)
         handover_begin<C>(args, area, warp, lane);
+    const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
     Row<C> row;
     Held<C> held;
-    Ahead ahead = ask<C>(row, held, args, ring, share, lane);
+    Ahead ahead = chained ? ask_chained<C>(row, held, args, ring, share, lane)
+                          : ask<C>(row, held, args, ring, share, lane);
     if (C::resident)
         prepare_x<C>(row, args, ring, share, lane);
     sync_warp();
