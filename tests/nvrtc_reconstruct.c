@@ -45,7 +45,7 @@ static void take(const fbq_gpu *gpu, const fbq_reconstruction *what, cubin_resou
     assert_true(cubin_read(image, bytes, "fbq_reconstruct", &r));
     fbq_free(image);
     const int adds = fbq__reconstruct_adds(&f);
-    const uint32_t room = (uint32_t)(gpu->registers_sm / (FBQ__RECONSTRUCT_WARPS * 32) /
+    const uint32_t room = (uint32_t)(gpu->registers_sm / (FBQ__RECONSTRUCT_WARPS(adds) * 32) /
                                      FBQ__RECONSTRUCT_BLOCKS(adds));
     if (r.stack || r.min_stack || r.local || r.registers > room)
         fail_msg("sm_%d bits %d group %d zero %d adds %d: %u registers, %u bytes of stack, %llu of "

@@ -288,10 +288,10 @@ template <class L, fbq_type W, bool Adds>
 fbq_status run_reconstruct(const fbq__reconstruct_fixed &f, const fbq_reconstruct_call &call,
                            cudaStream_t stream)
 {
-    const auto kernel =
-        reconstruct_kernel<Reconstruct<typename L::Stored, (int)W, Adds, FBQ__RECONSTRUCT_WARPS,
-                                       FBQ__RECONSTRUCT_CHUNKS, FBQ__RECONSTRUCT_TILES(Adds)>,
-                           FBQ__RECONSTRUCT_BLOCKS(Adds)>;
+    const auto kernel = reconstruct_kernel<
+        Reconstruct<typename L::Stored, (int)W, Adds, FBQ__RECONSTRUCT_WARPS(Adds),
+                    FBQ__RECONSTRUCT_CHUNKS, FBQ__RECONSTRUCT_TILES(Adds)>,
+        FBQ__RECONSTRUCT_BLOCKS(Adds)>;
     cudaLaunchConfig_t config = {};
     cudaLaunchAttribute attribute = {};
     fbq_reconstruct_args args;

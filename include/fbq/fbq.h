@@ -357,8 +357,8 @@ fbq_status fbq_linear(const fbq_plan *plan, const fbq_call *call, struct CUstrea
 
 /* ------------------------------------------------------------------------------------------------
  * The weights themselves on the GPU, for more rows of x than the kernels above serve: write them
- * out, then multiply with a BLAS. In this version the kernel has run on the CPU alone
- * (tests/simt/): run tests/gpu_reconstruct on your GPU before you rely on it
+ * out, then multiply with a BLAS. Measured on an H200 alone (docs/kernels.md); on another GPU run
+ * tests/gpu_reconstruct before you rely on it
  * --------------------------------------------------------------------------------------------- */
 
 /* What is to be written. */

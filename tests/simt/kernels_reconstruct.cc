@@ -22,11 +22,12 @@ template <int Bits, int Group, int Zero, int Scale, int Factor, int Out>
 reconstruct_body body_of(bool adds)
 {
     typedef fbq::Format<Bits, Group, Zero, Scale, Factor> Stored;
-    constexpr int warps = FBQ__RECONSTRUCT_WARPS, chunks = FBQ__RECONSTRUCT_CHUNKS;
-    return adds ? fbq::reconstruct<fbq::Reconstruct<Stored, Out, true, warps, chunks,
-                                                    FBQ__RECONSTRUCT_TILES(true)>>
-                : fbq::reconstruct<fbq::Reconstruct<Stored, Out, false, warps, chunks,
-                                                    FBQ__RECONSTRUCT_TILES(false)>>;
+    constexpr int chunks = FBQ__RECONSTRUCT_CHUNKS;
+    return adds ? fbq::reconstruct<fbq::Reconstruct<Stored, Out, true, FBQ__RECONSTRUCT_WARPS(true),
+                                                    chunks, FBQ__RECONSTRUCT_TILES(true)>>
+                : fbq::reconstruct<
+                      fbq::Reconstruct<Stored, Out, false, FBQ__RECONSTRUCT_WARPS(false), chunks,
+                                       FBQ__RECONSTRUCT_TILES(false)>>;
 }
 
 // Null where it was not instantiated. Without ranks there is no type of factors to ask for.
@@ -78,10 +79,10 @@ void add_buffers(simt::memory &m, const fbq__reconstruct_fixed &f, const fbq_rec
 
 } // namespace
 
-extern "C" fbq_status fbq_simt_reconstruct(const fbq_reconstruction *what,
-                                           const fbq_reconstruct_call *call,
-                                           const fbq_simt_options *options, fbq_simt_report *report,
-                                           fbq_error *error)
+extern "C" fbq_status SIMT_RECONSTRUCT_NAME(const fbq_reconstruction *what,
+                                            const fbq_reconstruct_call *call,
+                                            const fbq_simt_options *options,
+                                            fbq_simt_report *report, fbq_error *error)
 {
     fbq__reconstruct_fixed f = {};
     fbq_reconstruct_args args;

@@ -67,9 +67,12 @@ fbq_status fbq_simt_down(const fbq_problem *problem, const fbq_call *call,
 /* Reconstruct, as fbq_reconstruct_gpu launches it; of options gpu, which must be given,
  * resident and seed count. Neither options nor report may be NULL. FBQ_ERR_UNSUPPORTED: see
  * spread_reconstruct.h. */
-fbq_status fbq_simt_reconstruct(const fbq_reconstruction *what, const fbq_reconstruct_call *call,
-                                const fbq_simt_options *options, fbq_simt_report *report,
-                                fbq_error *error);
+fbq_status fbq_simt_reconstruct_0(const fbq_reconstruction *what, const fbq_reconstruct_call *call,
+                                  const fbq_simt_options *options, fbq_simt_report *report,
+                                  fbq_error *error);
+fbq_status fbq_simt_reconstruct_1(const fbq_reconstruction *what, const fbq_reconstruct_call *call,
+                                  const fbq_simt_options *options, fbq_simt_report *report,
+                                  fbq_error *error);
 
 /* Both kernels with default options. */
 int fbq_simt_linear(const fbq_problem *problem, const fbq_call *call, fbq_error *error);

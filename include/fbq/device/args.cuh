@@ -88,26 +88,31 @@ typedef struct fbq_reconstruct_segment {
     int first_rank, end_rank; // columns of w behind K that are its own, where B is written there
 } fbq_reconstruct_segment;
 
-// reconstruct: w = deq(Wq) + B . A, or deq(Wq) with B's columns behind it. Grid: any number up to
-// strips x bands.
+// reconstruct: w = deq(Wq) + B . A, or deq(Wq) with B's columns behind it. Grid: where B . A is
+// added, strips_abreast x bands_abreast; else any number.
 typedef struct fbq_reconstruct_args {
     const void *records;  // weights behind their header
     const void *a_blocks; // A behind its header
     const void *b_blocks; // B behind its header
     void *w;              // n rows of k + ranks words
     long long w_stride;   // words
-    long long record_bytes;
+    int record_bytes;
     int codes_bytes;  // scales begin here in a record
     int scales_bytes; // integer zero points begin this much later
-    int n;
     int k;
-    int chunks;      // of 64 k
-    int strips;      // of K, as the kernel cuts it
-    int bands;       // of rows, all segments
-    int segments;    // that are used
-    int ranks;       // columns behind K; 0: none
-    int piece_steps; // of 16 ranks that shared memory holds of A
-    int w_vectors;   // rows of w begin on 16 bytes
+    int chunks;         // of 64 k
+    int tiles;          // of 16 rows
+    int ranks;          // columns behind K; 0: none
+    int w_vectors;      // rows of w begin on 16 bytes
+    int segments;       // that are used
+    int strips;         // of K, as the kernel cuts it
+    int bands;          // of rows, all segments
+    int strips_abreast; // that blocks work on at a time,
+    int bands_abreast;  // and how many blocks on each
+    int strip_steps;    // of 16 ranks that shared memory holds of A,
+    int piece_steps;    // and of B in each of its two stages
+    int smem_up;        // shared memory offsets in bytes: the stages,
+    int smem_barriers;  // the barriers
     fbq_reconstruct_segment segment[8];
 } fbq_reconstruct_args;
 

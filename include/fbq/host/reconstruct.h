@@ -8,17 +8,30 @@
 #include "geometry.h"
 
 /* What the kernel is compiled for (device/dequantise.cuh). With B . A a block of 16 warps fills the
- * registers of a multiprocessor; without it 32 warps do. */
-#ifndef FBQ__RECONSTRUCT_WARPS
-#define FBQ__RECONSTRUCT_WARPS 16
+ * registers of a multiprocessor; without it seven blocks of 4 warps do. */
+#ifndef FBQ__RECONSTRUCT_ADD_WARPS
+#define FBQ__RECONSTRUCT_ADD_WARPS 16
+#endif
+#ifndef FBQ__RECONSTRUCT_ADD_BLOCKS
+#define FBQ__RECONSTRUCT_ADD_BLOCKS 1 /* of a multiprocessor */
 #endif
 #ifndef FBQ__RECONSTRUCT_ADD_TILES
-#define FBQ__RECONSTRUCT_ADD_TILES 2
+#define FBQ__RECONSTRUCT_ADD_TILES 2 /* of 16 rows a warp */
 #endif
+#ifndef FBQ__RECONSTRUCT_CHUNKS
 #define FBQ__RECONSTRUCT_CHUNKS 4 /* of 64 k: a strip */
-/* of 16 rows a warp; blocks of a multiprocessor */
+#endif
+#ifndef FBQ__RECONSTRUCT_EXPAND_WARPS
+#define FBQ__RECONSTRUCT_EXPAND_WARPS 4
+#endif
+#ifndef FBQ__RECONSTRUCT_EXPAND_BLOCKS
+#define FBQ__RECONSTRUCT_EXPAND_BLOCKS 7 /* of a multiprocessor */
+#endif
+#define FBQ__RECONSTRUCT_WARPS(adds) \
+    ((adds) ? FBQ__RECONSTRUCT_ADD_WARPS : FBQ__RECONSTRUCT_EXPAND_WARPS)
+#define FBQ__RECONSTRUCT_BLOCKS(adds) \
+    ((adds) ? FBQ__RECONSTRUCT_ADD_BLOCKS : FBQ__RECONSTRUCT_EXPAND_BLOCKS)
 #define FBQ__RECONSTRUCT_TILES(adds) ((adds) ? FBQ__RECONSTRUCT_ADD_TILES : 1)
-#define FBQ__RECONSTRUCT_BLOCKS(adds) ((adds) ? 1 : 32 / FBQ__RECONSTRUCT_WARPS)
 
 /* The part that does not change from call to call. */
 typedef struct fbq__reconstruct_fixed {
@@ -42,29 +55,73 @@ static inline int64_t fbq__reconstruct_ranks(const fbq__reconstruct_fixed *f)
     return ranks;
 }
 
-/* Bytes of a strip's part of A for 16 ranks. */
-#define FBQ__RECONSTRUCT_STEP (FBQ__RECONSTRUCT_CHUNKS * FBQ_CHUNK * FBQ_TILE * 2)
-
-/* Steps of 16 ranks that shared memory holds: all of the largest segment's, or as many as fit; the
- * strip is then fetched in pieces, for every band anew. */
-static inline int64_t fbq__reconstruct_piece(const fbq__reconstruct_fixed *f)
+/* Tiles of a band. */
+static inline int64_t fbq__reconstruct_band(void)
 {
-    const int64_t room = f->gpu.shared_block / FBQ__RECONSTRUCT_STEP;
-    int64_t most = 0;
-    for (int s = 0; s < f->layout.shape.segments; s++) {
-        const int64_t steps = f->layout.rank_first[s + 1] - f->layout.rank_first[s];
-        most = steps > most ? steps : most;
-    }
-    return !fbq__reconstruct_adds(f) ? 0 : most < room ? most : room;
+    return FBQ__RECONSTRUCT_ADD_WARPS / FBQ__RECONSTRUCT_CHUNKS * FBQ__RECONSTRUCT_ADD_TILES;
 }
 
-/* `adds`: the kernel is one that adds; it adds where `factors` are given. */
-static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, int adds, int factors,
+/* Bytes for 16 ranks: a strip's part of A, and two stages of a band's part of B. */
+#define FBQ__RECONSTRUCT_STRIP_STEP (FBQ__RECONSTRUCT_CHUNKS * FBQ_CHUNK * FBQ_TILE * 2)
+#define FBQ__RECONSTRUCT_UP_STEP (2 * fbq__reconstruct_band() * FBQ_TILE * FBQ_TILE * 2)
+#define FBQ__RECONSTRUCT_BARRIERS 32 /* bytes */
+
+/* How shared memory is shared: A of all steps of 16 ranks of the largest segment, and of B as many
+ * as fit beside it, in pieces of one size. Where there is no room for one, both come in pieces, A's
+ * for every band anew. */
+static inline void fbq__reconstruct_pieces(const fbq__reconstruct_fixed *f,
+                                           fbq_reconstruct_args *args)
+{
+    /* the driver takes 1 KB of each block's */
+    const int64_t share = f->gpu.shared_sm / FBQ__RECONSTRUCT_ADD_BLOCKS - 1024;
+    const int64_t room =
+        (share < f->gpu.shared_block ? share : f->gpu.shared_block) - FBQ__RECONSTRUCT_BARRIERS;
+    int64_t most = 1, steps;
+    for (int s = 0; s < f->layout.shape.segments; s++) {
+        steps = f->layout.rank_first[s + 1] - f->layout.rank_first[s];
+        most = steps > most ? steps : most;
+    }
+    steps = (room - most * FBQ__RECONSTRUCT_STRIP_STEP) / FBQ__RECONSTRUCT_UP_STEP;
+    args->strip_steps = (int)most;
+    if (steps < 1) {
+        steps = room / (FBQ__RECONSTRUCT_STRIP_STEP + FBQ__RECONSTRUCT_UP_STEP);
+        args->strip_steps = (int)steps;
+    }
+    if (steps < most)
+        steps = (most + (most + steps - 1) / steps - 1) / ((most + steps - 1) / steps);
+    else
+        steps = most;
+    args->piece_steps = (int)steps;
+    args->strip_steps = args->strip_steps < most ? (int)steps : (int)most;
+    args->smem_up = args->strip_steps * FBQ__RECONSTRUCT_STRIP_STEP;
+    args->smem_barriers = args->smem_up + (int)(steps * FBQ__RECONSTRUCT_UP_STEP);
+}
+
+/* How many strips blocks work on at a time, and how many blocks on each: those that make the fewest
+ * bands for a block, where a strip's part of A counts as one. */
+static inline void fbq__reconstruct_spread(const fbq__reconstruct_fixed *f,
+                                           fbq_reconstruct_args *args)
+{
+    const int blocks = f->gpu.sms * FBQ__RECONSTRUCT_ADD_BLOCKS;
+    int64_t least = INT64_MAX;
+    for (int bands = 1; bands <= args->bands && bands <= blocks; bands++) {
+        const int room = blocks / bands, strips = room < args->strips ? room : args->strips;
+        const int64_t turns = (int64_t)((args->strips + strips - 1) / strips) *
+                              ((args->bands + bands - 1) / bands + 1);
+        if (turns < least) {
+            least = turns;
+            args->strips_abreast = strips;
+            args->bands_abreast = bands;
+        }
+    }
+}
+
+/* `factors` are given, in a call of a kernel that adds them. */
+static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, int factors,
                                              fbq_reconstruct_args *args)
 {
     const fbq_layout *l = &f->layout;
-    const int64_t band =
-        FBQ__RECONSTRUCT_WARPS / FBQ__RECONSTRUCT_CHUNKS * FBQ__RECONSTRUCT_TILES(adds);
+    const int64_t band = fbq__reconstruct_band();
     int64_t row = 0, rank = 0, bands = 0;
     for (int s = 0; s < l->shape.segments; s++) {
         fbq_reconstruct_segment *segment = &args->segment[s];
@@ -73,7 +130,7 @@ static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, in
         segment->first_tile = (int)l->tile_first[s];
         segment->first_row = (int)row;
         segment->first_rank_tile = (int)l->rank_first[s];
-        segment->rank_tiles = adds && factors ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
+        segment->rank_tiles = factors ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
         segment->first_block = (int)l->up_first[s];
         segment->first_rank = (int)rank;
         row += l->shape.segment[s].n;
@@ -83,7 +140,21 @@ static inline void fbq__reconstruct_segments(const fbq__reconstruct_fixed *f, in
         segment->end_rank = (int)rank;
     }
     args->segments = l->shape.segments;
+    args->tiles = (int)l->tile_first[l->shape.segments];
     args->bands = (int)bands;
+}
+
+/* Blocks of the grid where nothing is added: a part of a tile a warp, or as many as there is room
+ * for (device/expand.cuh). */
+static inline unsigned fbq__reconstruct_grid(const fbq__reconstruct_fixed *f,
+                                             const fbq_reconstruct_args *args)
+{
+    const int64_t parts =
+        (int64_t)args->tiles * ((args->chunks + 1) / 2 + (args->ranks + 127) / 128);
+    const int64_t blocks =
+                      (parts + FBQ__RECONSTRUCT_EXPAND_WARPS - 1) / FBQ__RECONSTRUCT_EXPAND_WARPS,
+                  most = (int64_t)f->gpu.sms * FBQ__RECONSTRUCT_BLOCKS(0);
+    return (unsigned)(blocks < most ? blocks : most);
 }
 
 static inline void fbq__reconstruct_launch(const fbq__reconstruct_fixed *f,
@@ -92,8 +163,7 @@ static inline void fbq__reconstruct_launch(const fbq__reconstruct_fixed *f,
 {
     const fbq_layout *l = &f->layout;
     const int adds = fbq__reconstruct_adds(f);
-    const int64_t ranks = fbq__reconstruct_ranks(f), piece = fbq__reconstruct_piece(f);
-    int64_t grid, most = (int64_t)f->gpu.sms * FBQ__RECONSTRUCT_BLOCKS(adds);
+    const int64_t ranks = fbq__reconstruct_ranks(f);
     memset(args, 0, sizeof *args);
     args->records = (const char *)call->weights + FBQ_HEADER_BYTES;
     /* never read without ranks, but a base that arithmetic may be done on */
@@ -101,22 +171,25 @@ static inline void fbq__reconstruct_launch(const fbq__reconstruct_fixed *f,
     args->b_blocks = (const char *)(call->up ? call->up : call->weights) + FBQ_HEADER_BYTES;
     args->w = call->w;
     args->w_stride = call->w_stride ? call->w_stride : l->shape.k + ranks;
-    args->record_bytes = l->record_bytes;
+    args->record_bytes = (int)l->record_bytes;
     args->codes_bytes = (int)l->codes_bytes;
     args->scales_bytes = (int)l->scales_bytes;
-    args->n = (int)l->n;
     args->k = (int)l->shape.k;
     args->chunks = (int)l->chunks;
     args->strips = (int)((l->chunks + FBQ__RECONSTRUCT_CHUNKS - 1) / FBQ__RECONSTRUCT_CHUNKS);
     args->ranks = (int)ranks;
-    args->piece_steps = (int)piece;
     args->w_vectors = fbq__vectors(call->w, l->n, args->w_stride);
-    fbq__reconstruct_segments(f, adds, call->up != NULL, args);
-    grid = (int64_t)args->strips * args->bands;
-    launch->grid_x = (unsigned)(grid < most ? grid : most);
+    fbq__reconstruct_segments(f, adds && call->up != NULL, args);
+    launch->grid_x = fbq__reconstruct_grid(f, args);
+    launch->shared_bytes = 0;
+    if (adds) {
+        fbq__reconstruct_pieces(f, args);
+        fbq__reconstruct_spread(f, args);
+        launch->grid_x = (unsigned)(args->strips_abreast * args->bands_abreast);
+        launch->shared_bytes = (unsigned)(args->smem_barriers + FBQ__RECONSTRUCT_BARRIERS);
+    }
     launch->grid_y = 1;
-    launch->threads = FBQ__RECONSTRUCT_WARPS * 32;
-    launch->shared_bytes = (unsigned)(piece * FBQ__RECONSTRUCT_STEP);
+    launch->threads = FBQ__RECONSTRUCT_WARPS(adds) * 32;
 }
 
 /* A launch returns a status only. */

@@ -42,10 +42,11 @@ static int fbq__reconstruct_source(const fbq__reconstruct_fixed *f, char *text, 
                     "__grid_constant__ fbq_reconstruct_args args)\n"
                     "{\n    fbq::reconstruct<fbq::Reconstruct<fbq::Format<%d, %d, %d, %d, %d>, %d, "
                     "%s, %d, %d, %d>>(args);\n}\n",
-                    FBQ__RECONSTRUCT_WARPS * 32, FBQ__RECONSTRUCT_BLOCKS(adds), format->bits,
+                    FBQ__RECONSTRUCT_WARPS(adds) * 32, FBQ__RECONSTRUCT_BLOCKS(adds), format->bits,
                     format->group, (int)format->zero, (int)format->scale_type,
                     (int)format->factor_type, (int)f->what.w_type, adds ? "true" : "false",
-                    FBQ__RECONSTRUCT_WARPS, FBQ__RECONSTRUCT_CHUNKS, FBQ__RECONSTRUCT_TILES(adds));
+                    FBQ__RECONSTRUCT_WARPS(adds), FBQ__RECONSTRUCT_CHUNKS,
+                    FBQ__RECONSTRUCT_TILES(adds));
 }
 
 static fbq_status fbq__reconstruct_build(fbq_reconstruct_plan *plan, fbq_error *error)
