@@ -21,7 +21,7 @@ inline namespace FBQ_NAMESPACE
 {
 
 constexpr int span_chunks = 2;
-constexpr int up_columns = 128; // of B, that a warp takes at a time
+constexpr int up_columns = 32; // of B, that a warp takes at a time: all of its loads at once
 
 // ---- Where a warp is ----
 
