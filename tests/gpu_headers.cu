@@ -21,6 +21,33 @@ struct WholePick : fbq::DefaultPick {
     static constexpr int slices = 8;
 };
 
+// A Pick as calls of m rows take it, and whether it serves them.
+template <class Pick>
+static bool picks_of(const fbq_problem &p, const fbq_gpu &gpu, fbq_pick *down, fbq_pick *fused)
+{
+    *down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
+    *fused = {FBQ_KERNEL_FUSED,
+              Pick::warps,
+              Pick::chunks,
+              Pick::blocks_per_sm,
+              p.m_max == 1 ? Pick::slices : 0,
+              Pick::stages,
+              Pick::tiles,
+              Pick::splits};
+    return fbq_pick_check(&p, &gpu, fused, nullptr) == FBQ_OK;
+}
+
+// What fbq::linear takes: smaller picks where its default does not fit, else no other.
+template <class Pick>
+static bool picks_taken(const fbq_problem &p, const fbq_gpu &gpu, fbq_pick *down, fbq_pick *fused)
+{
+    if (picks_of<Pick>(p, gpu, down, fused))
+        return true;
+    return std::is_same_v<Pick, fbq::DefaultPick> &&
+           (picks_of<fbq::MiddlePick>(p, gpu, down, fused) ||
+            picks_of<fbq::SmallPick>(p, gpu, down, fused));
+}
+
 template <class L, class Pick>
 static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
 {
@@ -28,9 +55,10 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     const fbq_format format = {Stored::bits, Stored::group, (fbq_zero)Stored::zero,
                                (fbq_type)Stored::scale, (fbq_type)Stored::factor};
     const fbq_problem p = {format, fbq_shape_of(n, k, r), L::x, L::x, 16, 0, 0};
-    const fbq_pick down = {
-        FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
+    fbq_pick down, fused;
+    fbq_gpu gpu;
     fbq_error error;
+    fbq_context_gpu(context, &gpu);
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
     int failed = 0;
@@ -45,13 +73,20 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
             device_must(cudaMemset(state.data, 0, state.bytes), "zero the state");
         fbq_call call = {m, dx.data, 0, d.weights.data, d.down.data,   d.up.data,  {},          {},
                          0, dy.data, 0, scratch.data,   scratch.bytes, state.data, state.bytes, 0};
-        // tiles change nothing about the order of sums where a step is an even number of units
-        const fbq_pick fused = {
-            FBQ_KERNEL_FUSED, Pick::warps, Pick::chunks, 1, m == 1 ? Pick::slices : 0, 2, 2,
-            Pick::splits};
         fbq_problem q = p;
         q.m_max = (int)m;
         fbq_plan *plan = nullptr;
+        if (!picks_taken<Pick>(q, gpu, &down, &fused)) {
+            const fbq_status refused = fbq::linear<L, Pick>(p, call, nullptr);
+            printf("%lldx%lld m%lld: %s\n", (long long)n, (long long)k, (long long)m,
+                   fbq_status_string(refused));
+            failed += refused != FBQ_ERR_PICK;
+            device_free(&dx);
+            device_free(&dy);
+            device_free(&scratch);
+            device_free(&state);
+            continue;
+        }
         if (fbq_prepare(context, &q, &down, &fused, &plan, &error) != FBQ_OK) {
             printf("prepare: %s\n", error.detail);
             return 1;
