@@ -64,7 +64,7 @@ static fbq_problem problem_of(int group, fbq_zero zero, int64_t k, int64_t r, in
 typedef struct compiled {
     int kernel, bits, group, zero, x, scale, factor, branch, columns;
     int warps, chunks, stages, tiles, paired;
-    int splits;
+    int splits, segmented;
     int k_chunks, resident; /* fused has K compiled in, and whether x stays in shared memory */
 } compiled;
 
@@ -125,6 +125,7 @@ static compiled compiled_of(const fbq_problem *p, const fbq_pick *pick)
     what.stages = pick->stages;
     what.tiles = pick->tiles;
     what.splits = pick->splits;
+    what.segmented = fbq__segmented(&f.layout);
     what.k_chunks = (int)f.layout.chunks;
     what.resident = f.resident;
     return what;
@@ -166,12 +167,13 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     wrong = wrong_with(r, &pick, what.branch, p->m_max);
     if (wrong) {
         fbq_pick_print(&pick, text, sizeof text);
-        printf("sm_%d bits %d x type %d group %d zero %s branch %d m %d k %lld %s: %u registers, "
+        printf("sm_%d bits %d x type %d group %d zero %s branch %d of %d segments m %d k %lld %s: "
+               "%u registers, "
                "%u bytes of stack, "
                "%llu of "
                "local memory: %s\n",
                gpu->capability, what.bits, what.x, what.group, zero_names[what.zero], what.branch,
-               p->m_max, (long long)p->shape.k, text, r->registers, r->stack,
+               p->shape.segments, p->m_max, (long long)p->shape.k, text, r->registers, r->stack,
                (unsigned long long)r->local, wrong);
         all.failed++;
     }
@@ -263,6 +265,34 @@ static void take_splits(void)
             }
 }
 
+/* q, k and v, or gate and up: every kind of sub-branch, for 1, 8 and 16 rows. */
+static void take_segments(void)
+{
+    static const fbq_shape shapes[] = {
+        {4096, 3, {{4096, 128}, {4096, 128}, {4096, 128}}},
+        {4096, 3, {{4096, 128}, {1024, 0}, {1000, 40}}},
+        {4096, 2, {{14336, 128}, {14336, 128}}},
+        {2048, 8, {{64, 16}, {64, 0}, {64, 1}, {64, 0}, {64, 0}, {64, 0}, {64, 0}, {64, 0}}},
+        {4096, 3, {{2048, 128}, {1024, 64}, {1024, 64}}}, /* two launches side by side */
+        {14336, 2, {{4096, 0}, {1024, 0}}}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int m = 1; m <= MOST_ROWS; m = m == 1 ? 8 : m + 8)
+            for (int launches = 1; launches <= 2; launches++) {
+                const fbq_type type = (fbq_type)(1 + (s + (size_t)m) % 2);
+                fbq_problem p =
+                    problem_of(groups[(s + (size_t)m) % 5], (fbq_zero)((s + 2) % 3), 64, 0, m);
+                fbq_pick pick;
+                p.shape = shapes[s];
+                p.x_type = p.format.scale_type = p.format.factor_type = type;
+                p.format.bits = 4 - (int)(s % 3);
+                p.launches = launches;
+                if (fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, NULL) != FBQ_OK)
+                    assert_int_equal(launches, 1); /* too few blocks, or too many rows */
+                else
+                    take(&p, FBQ_KERNEL_FUSED, NULL);
+            }
+}
+
 static void test_defaults(void **state)
 {
     static const int64_t ks[] = {64, 128, 300, 576, 1024, 2048, 4096, 8192, 14336, 28672};
@@ -306,6 +336,7 @@ static void test_defaults(void **state)
         }
     take_others();
     take_splits();
+    take_segments();
     take_formats();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)

@@ -39,6 +39,7 @@ template <int Bits, int Group, fbq_zero Zero, fbq_type X = FBQ_F16, fbq_type Sca
 struct Layer {
     typedef Format<Bits, Group, (int)Zero, (int)Scale, (int)Factor> Stored;
     static constexpr fbq_type x = X;
+    static constexpr bool segmented = false;
 
     static bool is(const fbq_problem &p, const fbq_layout &l)
     {
@@ -46,6 +47,14 @@ struct Layer {
                p.format.scale_type == Scale && p.x_type == X &&
                (l.rank_tiles == 0 || p.format.factor_type == Factor);
     }
+};
+
+// Layers of one format that share x, each a segment of problem.shape: Stacked<Layer<...>>. One
+// segment is served as well, with the same bits as by Layer alone, whose kernels know nothing of
+// segments.
+template <class L>
+struct Stacked : L {
+    static constexpr bool segmented = true;
 };
 
 // A pick as a type, since nvcc compiles it in; pick.h says what each field chooses.
@@ -159,9 +168,10 @@ fbq_status run(const fbq__fixed &f, const fbq_call &call, cudaStream_t stream)
     const auto fused =
         f.resident
             ? fused_kernel<Fused<Stored, x, Columns, Branch, 0, Pick::tiles == 1, Pick::warps,
-                                 Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>
-            : fused_kernel<Fused<Stored, x, Columns, Branch, 0, false, Pick::warps,
-                                 Pick::chunks / 2, Pick::stages, Pick::tiles, splits>>;
+                                 Pick::chunks / 2, Pick::stages, Pick::tiles, splits, L::segmented>>
+            : fused_kernel<
+                  Fused<Stored, x, Columns, Branch, 0, false, Pick::warps, Pick::chunks / 2,
+                        Pick::stages, Pick::tiles, splits, L::segmented>>;
     bool overlaps = false;
     fbq__launch l;
     fbq_status s = compiled_for(fused, 32 * fbq__fused_warps(&f.layout, &f.fused), &overlaps);
@@ -201,7 +211,7 @@ fbq_status fix(const fbq_problem &problem, fbq__fixed *f)
     fbq_status s = fbq_layout_of(&problem.format, &problem.shape, &f->layout, nullptr);
     if (s != FBQ_OK)
         return s;
-    if (!L::is(problem, f->layout))
+    if (!L::is(problem, f->layout) || (fbq__segmented(&f->layout) && !L::segmented))
         return FBQ_ERR_FORMAT;
     f->problem = problem;
     f->down = {FBQ_KERNEL_DOWN, Pick::down_warps, Pick::down_chunks, 1, Pick::down_slices, 1, 1, 0};
@@ -250,7 +260,8 @@ size_t state_bytes(const fbq_problem &problem)
 }
 
 // y = x . deq(Wq)^T + (x . A^T) . B^T + bias + residual on `stream`; fbq_call (fbq.h) says what
-// each pointer is. L, a Layer, must say what the problem says, or FBQ_ERR_FORMAT comes back.
+// each pointer is. L, a Layer, must say what the problem says, or FBQ_ERR_FORMAT comes back; for
+// several segments it is a Stacked<Layer>.
 // The current CUDA device runs it. Statuses are those of fbq_prepare and fbq_linear. Allocates and
 // synchronises nothing; legal under stream capture once a first call has loaded the kernels.
 template <class L, class Pick = DefaultPick>

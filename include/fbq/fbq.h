@@ -198,9 +198,9 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                           fbq_error *error);
 
 /* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
- * t at all (ranks beyond 700 or more, by GPU, rows and type), or when problem->launches is 1 and
- * m_max is beyond 8, or fused has fewer blocks than the layer has tiles of 16 ranks, too few to
- * share the down-projection. */
+ * t at all (ranks beyond 700 or more in all segments, by GPU, rows and type), or when
+ * problem->launches is 1 and m_max is beyond 8, or fused has fewer blocks than the layer has tiles
+ * of 16 ranks, too few to share the down-projection. */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error);
 
@@ -278,7 +278,13 @@ size_t fbq_plan_state_bytes(const fbq_plan *plan);
  * not 1 .. m_max, FBQ_ERR_PICK when there is no such kernel. */
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick);
 
-/* One layer, one call. All pointers are device pointers. */
+/* One layer, one call. All pointers are device pointers.
+ *
+ * Layers that share x (q, k and v, or gate and up) are one layer of several segments
+ * (fbq_shape.segment), and so one call: N is the sum of the segments' n, and the rows of each stand
+ * behind those of the segments before it, without padding between, in y, bias and residual alike.
+ * y_stride and residual_stride go from one row of x to the next; segment s begins at
+ * y + (n of the segments before it). A segment's sub-branch adds to its own rows alone. */
 typedef struct fbq_call {
     int64_t m;               /* rows of x, 1 .. m_max */
     const void *x;           /* m x K, x_type */

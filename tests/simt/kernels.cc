@@ -3,7 +3,8 @@
 // Every pick times every format is more than a compiler wants to see, so there are two sets:
 // SIMT_DEFAULTS has what serves every pick that fbq_pick_default can give on fbq_simt_gpu(), for
 // all formats (simt_linear.cc's pick_of); without it there is one pick for all formats, and the
-// spread of others that spread.h lists.
+// spread of others that spread.h lists. Kernels for several segments are a set of their own,
+// SIMT_SEGMENTS.
 //
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels.h"
@@ -27,13 +28,13 @@ struct entry {
 typedef std::vector<entry> table;
 
 template <class Stored, int X, int Columns, int Branch, int Chunks, bool Resident, int Warps,
-          int Units, int Stages, int Tiles, int Splits = 1>
+          int Units, int Stages, int Tiles, int Splits = 1, bool Segmented = false>
 void add_stored(table &t)
 {
     t.push_back({{Stored::bits, Stored::zero, Stored::scale, Stored::factor, X, Columns, Branch,
-                  Chunks, Resident, Warps, Units, Stages, Tiles, Splits},
+                  Chunks, Resident, Warps, Units, Stages, Tiles, Splits, Segmented},
                  fbq::fused<fbq::Fused<Stored, X, Columns, Branch, Chunks, Resident, Warps, Units,
-                                       Stages, Tiles, Splits>>});
+                                       Stages, Tiles, Splits, Segmented>>});
 }
 
 // 4 bits, fp16 all over.
@@ -137,12 +138,35 @@ void add_splits(table &t)
     add_split<Resident, Tiles, Splits, 8, fbq::branch_whole>(t);
 }
 
+// Several segments.
+template <int Bits, int Type, int Columns, int Branch, bool Resident, int Tiles, int Splits>
+void add_segmented(table &t)
+{
+    add_stored<fbq::Format<Bits, SIMT_GROUP, fbq::zero_none, Type, Type>, Type, Columns, Branch, 0,
+               Resident, SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES, Tiles, Splits, true>(
+        t);
+}
+
 #ifdef SIMT_ONE_PICK
 
 table make()
 {
     table t;
     add_base<fbq::zero_none, false, SIMT_BASE_TILES>(t);
+    return t;
+}
+
+#elif defined SIMT_SEGMENTS
+
+table make()
+{
+    table t;
+    add_base<fbq::zero_none, false, SIMT_BASE_TILES>(t);
+    add_whole<false, SIMT_BASE_TILES>(t);
+#define ADD(bits, type, columns, branch, resident, tiles, splits) \
+    add_segmented<bits, type, columns, branch, resident, tiles, splits>(t);
+    SIMT_SEGMENTED(ADD)
+#undef ADD
     return t;
 }
 
@@ -203,7 +227,8 @@ bool equal(const variant &a, const variant &b)
     return a.bits == b.bits && a.zero == b.zero && a.scale == b.scale && a.factor == b.factor &&
            a.x == b.x && a.columns == b.columns && a.branch == b.branch && a.chunks == b.chunks &&
            a.resident == b.resident && a.warps == b.warps && a.part_units == b.part_units &&
-           a.stages == b.stages && a.tiles == b.tiles && a.splits == b.splits;
+           a.stages == b.stages && a.tiles == b.tiles && a.splits == b.splits &&
+           a.segmented == b.segmented;
 }
 
 } // namespace

@@ -21,6 +21,7 @@ struct variant {
     int chunks; // of K; 0: known at run time only
     bool resident;
     int warps, part_units, stages, tiles, splits;
+    bool segmented;
 };
 
 // Null where it was not instantiated. One function a group size (0 is the whole row) and a value of

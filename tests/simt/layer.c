@@ -21,20 +21,21 @@ static double get_number(const uint16_t *at, fbq_type type)
 
 static void describe(const layer_case *c, layer_result *result)
 {
-    snprintf(
-        result->text, sizeof result->text,
-        "n %lld k %lld r %lld m %lld of %lld bits %d group %d zero %d types x %d y %d scale %d "
-        "factor %d x kind %d shift %d gaps "
-        "%lld %lld "
-        "bias %d residual %d exact %d, capability %d, fused %d x %d stages %d tiles %d "
-        "k_known %d tight %d, one launch %d impatient %d chained %d, resident %d, seed %llu",
-        (long long)c->n, (long long)c->k, (long long)c->r, (long long)c->m,
-        (long long)(c->m_max ? c->m_max : c->m), c->bits ? c->bits : 4, c->group, (int)c->zero,
-        (int)c->x_type, (int)c->y_type, (int)c->scale_type, (int)c->factor_type, (int)c->x,
-        c->x_shift, (long long)c->x_gap, (long long)c->y_gap, c->bias, (int)c->residual, c->exact,
-        c->capability, c->default_picks ? 0 : c->warps, c->default_picks ? 0 : c->chunks,
-        c->default_picks ? 0 : c->stages, c->default_picks ? 0 : c->tiles, c->k_known, c->tight,
-        c->one_launch, c->impatient, c->chained, c->resident, (unsigned long long)c->seed);
+    snprintf(result->text, sizeof result->text,
+             "%d segments n %lld k %lld r %lld m %lld of %lld bits %d group %d zero %d types x %d "
+             "y %d scale %d "
+             "factor %d x kind %d shift %d gaps "
+             "%lld %lld "
+             "bias %d residual %d exact %d, capability %d, fused %d x %d stages %d tiles %d "
+             "k_known %d tight %d, one launch %d impatient %d chained %d, resident %d, seed %llu",
+             c->segments ? c->segments : 1, (long long)c->n, (long long)c->k, (long long)c->r,
+             (long long)c->m, (long long)(c->m_max ? c->m_max : c->m), c->bits ? c->bits : 4,
+             c->group, (int)c->zero, (int)c->x_type, (int)c->y_type, (int)c->scale_type,
+             (int)c->factor_type, (int)c->x, c->x_shift, (long long)c->x_gap, (long long)c->y_gap,
+             c->bias, (int)c->residual, c->exact, c->capability, c->default_picks ? 0 : c->warps,
+             c->default_picks ? 0 : c->chunks, c->default_picks ? 0 : c->stages,
+             c->default_picks ? 0 : c->tiles, c->k_known, c->tight, c->one_launch, c->impatient,
+             c->chained, c->resident, (unsigned long long)c->seed);
 }
 
 static void note_wrong(layer_result *result, const char *what, int64_t m, int64_t n, double got,

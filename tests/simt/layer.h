@@ -29,6 +29,8 @@ typedef enum layer_residual {
 /* One case. Zeros are defaults where that makes sense; n, k and m must be given. */
 typedef struct layer_case {
     int64_t n, k, r, m;
+    int segments; /* 0: one, of n rows and rank r. Else those of `segment`, n and r their sums */
+    fbq_segment segment[FBQ_MAX_SEGMENTS];
     int64_t m_max; /* that the layer is prepared for; 0: m */
     int group;
     fbq_zero zero;

@@ -247,6 +247,10 @@ fbq_status layer_make(layer *l, const layer_case *c, fbq_error *error)
     l->problem.format.scale_type = c->scale_type ? c->scale_type : FBQ_F16;
     l->problem.format.factor_type = c->factor_type ? c->factor_type : FBQ_F16;
     l->problem.shape = fbq_shape_of(c->n, c->k, c->r);
+    if (c->segments) {
+        l->problem.shape.segments = c->segments;
+        memcpy(l->problem.shape.segment, c->segment, sizeof c->segment);
+    }
     l->problem.x_type = c->x_type ? c->x_type : FBQ_F16;
     l->problem.y_type = c->y_type ? c->y_type : l->problem.x_type;
     l->problem.m_max = (int)(c->m_max ? c->m_max : c->m);

@@ -64,7 +64,8 @@ simt::fused_body find_fused(const fbq__fixed &f, bool k_known)
                              (int)fbq__part_units(&f.fused),
                              f.fused.stages,
                              f.fused.tiles,
-                             fbq__splits(&f.fused)};
+                             fbq__splits(&f.fused),
+                             fbq__segmented(&f.layout) != 0};
     if (f.gpu.capability >= 90) {
         return find_fused<1>(f.problem.format.group, v);
     }
@@ -158,7 +159,8 @@ fbq_status part_check(const void *packed, fbq_part expected, const fbq_layout &l
     fbq_status status = fbq_layout_read(packed, bytes, &part, &found, error);
     if (status == FBQ_OK &&
         (part != expected || found.n != l.n || found.shape.k != l.shape.k ||
-         found.rank_tiles != l.rank_tiles || found.record_bytes != l.record_bytes)) {
+         found.rank_tiles != l.rank_tiles || found.record_bytes != l.record_bytes ||
+         found.shape.segments != l.shape.segments)) {
         return fail(error, FBQ_ERR_PACKED,
                     "a packed part is another part, or of another shape, than the problem says");
     }
@@ -270,12 +272,13 @@ fbq_status run(const fbq_problem *problem, const fbq_call *call, const fbq_simt_
     if ((!fused_body && !only_down) || (!down_body && wants_down)) {
         char text[384], pick[128];
         fbq_pick_print(fused_body || only_down ? &f.down : &f.fused, pick, sizeof pick);
-        std::snprintf(text, sizeof text,
-                      "pick %s for %d bits, group %d, types %d %d %d, zero kind %d, capability %d, "
-                      "resident %d is not compiled for the CPU: add it to tests/simt/kernels.cc",
-                      pick, problem->format.bits, problem->format.group, (int)problem->x_type,
-                      (int)problem->format.scale_type, (int)problem->format.factor_type,
-                      (int)problem->format.zero, f.gpu.capability, f.resident);
+        std::snprintf(
+            text, sizeof text,
+            "pick %s for %d bits, group %d, types %d %d %d, zero kind %d, capability %d, "
+            "resident %d, %d segments is not compiled for the CPU: add it to tests/simt/kernels.cc",
+            pick, problem->format.bits, problem->format.group, (int)problem->x_type,
+            (int)problem->format.scale_type, (int)problem->format.factor_type,
+            (int)problem->format.zero, f.gpu.capability, f.resident, problem->shape.segments);
         return fail(error, FBQ_ERR_UNSUPPORTED, text);
     }
 

@@ -76,4 +76,23 @@
     X(64, 1, 4, 1, 1, 1, 16, 0) /* any_rows */ \
     X(64, 1, 4, 1, 1, 1, 16, 1)
 
+/* Kernels for several segments, of groups of 64 without zero points: bits, type of everything,
+ * columns, kind of sub-branch, does x stay, tiles, splits. With the pick's other fields as all
+ * formats have them. */
+#define SIMT_SEGMENTED(X)       \
+    X(4, 1, 1, 0, false, 2, 1)  \
+    X(4, 1, 1, 1, false, 2, 1)  \
+    X(4, 1, 1, 2, false, 2, 1)  \
+    X(4, 1, 8, 1, false, 2, 1)  \
+    X(4, 1, 8, 2, false, 2, 1)  \
+    X(4, 1, 16, 1, false, 2, 1) \
+    X(4, 1, 1, 1, true, 1, 1)   \
+    X(4, 1, 1, 2, true, 1, 1)   \
+    X(4, 1, 8, 1, true, 1, 1)   \
+    X(4, 1, 1, 1, false, 2, 3)  \
+    X(4, 1, 1, 2, false, 2, 3)  \
+    X(4, 1, 8, 0, false, 2, 3)  \
+    X(3, 1, 1, 2, false, 2, 1)  \
+    X(2, 2, 8, 1, false, 2, 1)
+
 #endif /* FBQ_SIMT_SPREAD_H */

@@ -22,6 +22,17 @@ typedef struct fbq_down_args {
     int ahead_bytes; // of the weights that each warp prefetches into L2
 } fbq_down_args;
 
+// A segment of the rows, for fused: one of the layers that share x.
+typedef struct fbq_fused_segment {
+    int first_tile;         // of weights
+    int first_row, end_row; // of y
+    int first_rank_tile;    // of A, and so the first step of t
+    int rank_tiles;         // steps of 16 ranks; 0 where no sub-branch is added
+    int first_block;        // of B
+} fbq_fused_segment;
+
+enum { fbq_most_segments = 8 };
+
 // fused: y = x . deq(Wq)^T + t . B^T + bias + residual. Grid: any number up to tiles, times the
 // blocks that share a tile.
 typedef struct fbq_fused_args {
@@ -72,6 +83,7 @@ typedef struct fbq_fused_args {
     int smem_x;         // x,
     int smem_barriers;  // barriers: the rings', the handover's, those of the sub-branch's rings,
     int smem_ring;      // the warps' rings
+    fbq_fused_segment segment[fbq_most_segments]; // read where there are several (segments.cuh)
 } fbq_fused_args;
 
 // A segment of the rows, for reconstruct.

@@ -355,20 +355,23 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
         FBQ_NO_UNROLL
         for (int item = warp; item < up_items(args); item += branch_warps) {
             const Up u = {first, item, 0};
-            if (up_tile<C>(args, u) >= args.tiles)
+            const int tile = up_tile<C>(args, u);
+            if (tile >= args.tiles)
                 break;
+            const TileRanks ranks = ranks_of<C>(args, tile);
             float y[C::halves][4] = {};
             FBQ_NO_UNROLL
-            for (int step = up_first_step(args, item); step < args.rank_tiles;
+            for (int step = up_first_step(args, item); step < steps_of<C>(args, ranks);
                  step += 1 << args.piece_shift << args.up_shift) {
                 if (used)
                     piece_next<C>(args, ring, next, ahead, warp, lane);
-                const saddr t = area_t + (u32)(step * C::step_bytes);
+                const saddr t = area_t + (u32)((ranks.first + step) * C::step_bytes);
                 const saddr b = piece_wait<C>(ring, next);
                 FBQ_UNROLL
                 for (int half = 0; half < C::halves; half++)
                     add_piece<C>(y[half], t + (u32)(half * C::half_bytes), b,
-                                 min_int(args.rank_tiles - step, 1 << args.piece_shift), lane);
+                                 min_int(steps_of<C>(args, ranks) - step, 1 << args.piece_shift),
+                                 lane);
                 used = true;
             }
             up_finish<C>(y[0]);

@@ -114,10 +114,12 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
     FBQ_NO_UNROLL
     for (int j = place; j - lane < tiles * outputs; j += C::warps * warp_lanes) {
         const int i = j / outputs, m = j / tile_rows % C::columns, row = j % tile_rows;
-        const int tile = first + i * tile_stride<C>(), n = tile * tile_rows + row;
+        const int tile = first + i * tile_stride<C>();
+        const TileRows rows = rows_of<C>(args, tile);
+        const int n = rows.first + row;
         const int index = row * C::columns + m;
         const bool mine =
-            j < tiles * outputs && n < args.n - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
+            j < tiles * outputs && n < rows.end - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
         float v = 0;
         if (mine) {
             if (C::rounds && i < at.tile)

@@ -7,6 +7,7 @@
 #define FBQ_DEVICE_PIECES_CUH
 
 #include "ring.cuh"
+#include "segments.cuh"
 
 namespace fbq
 {
@@ -65,12 +66,35 @@ FBQ_DEVICE int up_items(const fbq_fused_args &args)
 }
 
 template <class C>
+FBQ_DEVICE void up_next(const fbq_fused_args &args, Up &u, int warp)
+{
+    u.item += branch_warps;
+    if (u.item >= up_items(args)) {
+        u.item = warp;
+        u.first += args.round_tiles * tile_stride<C>();
+    }
+    u.step = up_first_step(args, u.item);
+}
+
+// Past items without a piece: a segment's tiles may have fewer than others', or none.
+template <class C>
+FBQ_DEVICE void up_skip(const fbq_fused_args &args, Up &u, int warp)
+{
+    FBQ_NO_UNROLL
+    while (up_tile<C>(args, u) < args.tiles &&
+           u.step >= ranks_of<C>(args, up_tile<C>(args, u)).steps)
+        up_next<C>(args, u, warp);
+}
+
+template <class C>
 FBQ_DEVICE Up up_begin(const fbq_fused_args &args, int warp)
 {
     Up u;
     u.first = split_index<C>() == 0 && warp < up_items(args) ? first_tile<C>() : args.tiles;
     u.item = warp;
     u.step = up_first_step(args, warp);
+    if (C::segmented)
+        up_skip<C>(args, u, warp);
     return u;
 }
 
@@ -78,14 +102,13 @@ template <class C>
 FBQ_DEVICE void up_advance(const fbq_fused_args &args, Up &u, int warp)
 {
     u.step += 1 << args.piece_shift << args.up_shift;
+    if (C::segmented) {
+        up_skip<C>(args, u, warp);
+        return;
+    }
     if (u.step < args.rank_tiles)
         return;
-    u.item += branch_warps;
-    if (u.item >= up_items(args)) {
-        u.item = warp;
-        u.first += args.round_tiles * tile_stride<C>();
-    }
-    u.step = up_first_step(args, u.item);
+    up_next<C>(args, u, warp);
 }
 
 // The piece that is to be fetched next.
@@ -115,9 +138,10 @@ FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, i
         ahead.a_left--;
     } else if (up_tile<C>(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
         const Up &u = ahead.up;
+        const TileRanks ranks = ranks_of<C>(args, up_tile<C>(args, u));
         from = (const u8 *)args.blocks +
-               ((i64)up_tile<C>(args, u) * args.rank_tiles + u.step) * block_bytes;
-        bytes = min_int(args.rank_tiles - u.step, 1 << args.piece_shift) * block_bytes;
+               (block_of<C>(args, ranks, up_tile<C>(args, u)) + u.step) * block_bytes;
+        bytes = min_int(steps_of<C>(args, ranks) - u.step, 1 << args.piece_shift) * block_bytes;
         up_advance<C>(args, ahead.up, warp);
     }
     if (bytes > 0 && (!FBQ_BULK_COPIES || one_lane(lane))) {

@@ -64,8 +64,9 @@ struct Format {
 //   Chunks   K in chunks of 64; 0: known at run time only, which costs arithmetic in every step
 //   Resident all of x stays in shared memory; else its parts come and go
 //   Warps, PartUnits, Stages, Tiles, Splits: the pick
+//   Segmented several layers that share x, each a segment of the rows
 template <class Stored, int X, int Columns, int Branch, int Chunks, bool Resident, int Warps,
-          int PartUnits, int Stages, int Tiles, int Splits = 1>
+          int PartUnits, int Stages, int Tiles, int Splits = 1, bool Segmented = false>
 struct Fused {
     static_assert(X == type_f16 || X == type_bf16, "");
     static_assert(Columns == 1 || Columns == 8 || (Columns == 16 && Branch != branch_whole), "");
@@ -83,6 +84,7 @@ struct Fused {
     // Products of eight columns that rows of x make.
     static constexpr int halves = Columns == 16 ? 2 : 1;
     static constexpr bool branch = Branch != branch_none, whole = Branch == branch_whole;
+    static constexpr bool segmented = Segmented;
 
     // Units that a warp has at most, where K is known; else of a part. One row of x also stays
     // where it is one part.

@@ -80,6 +80,23 @@ static inline int fbq__branch(const fbq_layout *l, const fbq_pick *fused)
     return l->rank_tiles == 0 ? 0 : fbq__whole(l, fused) ? 2 : 1;
 }
 
+/* Are there several segments, of which fused then keeps count? */
+static inline int fbq__segmented(const fbq_layout *l)
+{
+    return l->shape.segments > 1;
+}
+
+/* Tiles of 16 ranks of the segment that has most. */
+static inline int64_t fbq__widest(const fbq_layout *l)
+{
+    int64_t most = 0;
+    for (int s = 0; s < l->shape.segments; s++) {
+        const int64_t tiles = l->rank_first[s + 1] - l->rank_first[s];
+        most = tiles > most ? tiles : most;
+    }
+    return most;
+}
+
 /* Blocks that share a tile. */
 static inline int fbq__splits(const fbq_pick *fused)
 {
@@ -246,7 +263,7 @@ static inline int fbq__up_shift(const fbq_layout *l, const fbq_gpu *gpu, const f
                                 int64_t m)
 {
     const int64_t piece = 1 << fbq__piece_shift(l, pick, m);
-    const int64_t pieces = (l->rank_tiles + piece - 1) / piece;
+    const int64_t pieces = (fbq__widest(l) + piece - 1) / piece;
     int shift = 0;
     while (shift < 2 && 2 << shift <= pieces &&
            fbq__round_tiles(l, gpu, pick, m) << shift < FBQ__BRANCH_WARPS)
@@ -437,6 +454,24 @@ static inline int fbq__overlaps(const fbq__fixed *f, const fbq_call *call)
     return call->down != NULL || fbq__branch(&f->layout, &f->fused) != 1;
 }
 
+/* `factors`: they are given. Segments that there are not begin beyond every tile. */
+static inline void fbq__fused_segments(const fbq_layout *l, int factors, fbq_fused_args *args)
+{
+    int64_t row = 0;
+    for (int s = 0; s < FBQ_MAX_SEGMENTS; s++) {
+        fbq_fused_segment *segment = &args->segment[s];
+        segment->first_tile = s < l->shape.segments ? (int)l->tile_first[s] : INT32_MAX;
+        if (s >= l->shape.segments)
+            continue;
+        segment->first_row = (int)row;
+        row += l->shape.segment[s].n;
+        segment->end_row = (int)row;
+        segment->first_rank_tile = (int)l->rank_first[s];
+        segment->rank_tiles = factors ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
+        segment->first_block = (int)l->up_first[s];
+    }
+}
+
 static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
                                      fbq_fused_args *args, fbq__launch *launch)
 {
@@ -497,6 +532,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->smem_x = (int)shared.x;
     args->smem_barriers = (int)shared.barriers;
     args->smem_ring = (int)shared.rings;
+    fbq__fused_segments(l, call->down != NULL, args);
     launch->grid_x = (unsigned)grid;
     launch->grid_y = 1;
     launch->threads = (unsigned)fbq__fused_warps(l, pick) * 32;

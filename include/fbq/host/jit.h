@@ -140,11 +140,12 @@ static int fbq__entry_source(const fbq__fixed *f, fbq_kernel kernel, char *text,
         "extern \"C\" __global__ void %s%s(const "
         "__grid_constant__ fbq_fused_args args)\n"
         "{\n    fbq::fused<fbq::Fused<fbq::Format<%d, %d, %d, %d, %d>, %d, %d, %d, %d, %s, %d, %d, "
-        "%d, %d, %d>>(args);\n}\n",
+        "%d, %d, %d, %s>>(args);\n}\n",
         bounds, name, format->bits, format->group, (int)format->zero, (int)format->scale_type,
         (int)format->factor_type, (int)f->problem.x_type, columns,
         fbq__branch(&f->layout, &f->fused), (int)f->layout.chunks, f->resident ? "true" : "false",
-        pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles, fbq__splits(pick));
+        pick->warps, (int)fbq__part_units(pick), pick->stages, pick->tiles, fbq__splits(pick),
+        fbq__segmented(&f->layout) ? "true" : "false");
 }
 
 /* A translation unit with some of the kernels, for one row of x when m_max is 1 and for two and

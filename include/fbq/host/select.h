@@ -43,11 +43,6 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "problem.y_type is %d; the kernels write FBQ_F16, FBQ_BF16 or FBQ_F32",
                          (int)problem->y_type);
-    if (problem->shape.segments != 1)
-        return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
-                         "problem.shape.segments is %d; the kernels of this version take 1: launch "
-                         "each segment as a layer of its own",
-                         problem->shape.segments);
     return FBQ_OK;
 }
 
@@ -220,6 +215,15 @@ static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, 
     }
 }
 
+/* All segments' ranks. */
+static int64_t fbq__ranks(const fbq_shape *shape)
+{
+    int64_t ranks = 0;
+    for (int s = 0; s < shape->segments; s++)
+        ranks += shape->segment[s].r;
+    return ranks;
+}
+
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
                             fbq_pick *pick, fbq_error *error)
 {
@@ -248,10 +252,10 @@ fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_
     if (kernel == FBQ_KERNEL_FUSED && fbq_pick_check(problem, gpu, &p, NULL) == FBQ_ERR_PICK)
         return fbq__fail(
             error, FBQ_ERR_UNSUPPORTED, 0,
-            "problem.shape.segment[0].r is %lld and m_max %d: t does "
-            "not fit into the %d bytes of shared memory a block of this GPU may have; split the "
-            "sub-branch, or lower m_max",
-            (long long)problem->shape.segment[0].r, problem->m_max, gpu->shared_block);
+            "problem.shape has ranks of %lld in all, and m_max is %d: t does not fit into the %d "
+            "bytes of shared memory a block of this GPU may have; %s, or lower m_max",
+            (long long)fbq__ranks(&problem->shape), problem->m_max, gpu->shared_block,
+            fbq__segmented(&l) ? "launch fewer segments in one call" : "split the sub-branch");
     FBQ__TRY(fbq_pick_check(problem, gpu, &p, error));
     *pick = p;
     return FBQ_OK;
