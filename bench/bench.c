@@ -67,7 +67,7 @@ static int plan_need(bench *b, int64_t rank, int launches, const fbq_pick *down,
     memset(&problem, 0, sizeof problem);
     memset(&error, 0, sizeof error);
     problem.format = b->l.format;
-    problem.shape = fbq_shape_of(b->l.n, b->l.k, rank);
+    problem.shape = layers_shape(&b->l, rank);
     problem.x_type = problem.y_type = b->o.type;
     problem.m_max = b->l.m_max;
     problem.launches = launches;

@@ -47,6 +47,15 @@ static size_t aligned(size_t bytes)
     return (bytes + FBQ_ALIGN - 1) / FBQ_ALIGN * FBQ_ALIGN;
 }
 
+fbq_shape layers_shape(const layers *l, int64_t rank)
+{
+    fbq_shape shape = fbq_shape_of(l->n / l->segments, l->k, rank);
+    shape.segments = l->segments;
+    for (int i = 1; i < l->segments; i++)
+        shape.segment[i] = shape.segment[0];
+    return shape;
+}
+
 size_t layers_bytes(const layers *l, truth what)
 {
     size_t int4 = (size_t)(l->layout.tiles * l->layout.record_bytes);
@@ -54,11 +63,12 @@ size_t layers_bytes(const layers *l, truth what)
     if (what == TRUTH_FP16)
         return (size_t)l->n * (size_t)l->k * 2;
     /* the factors' logical bytes: padding is no work that a variant could claim */
-    if (l->format.factor_type == FBQ_I8)
-        return what == TRUTH_INT4
-                   ? int4
-                   : int4 + r * ((size_t)l->n + (size_t)l->k) + 4 * (r + (size_t)l->n);
-    return what == TRUTH_INT4 ? int4 : int4 + r * ((size_t)l->n + (size_t)l->k) * 2;
+    const size_t ranks = r * (size_t)l->segments;
+    const size_t numbers = r * (size_t)l->n + ranks * (size_t)l->k;
+    if (what == TRUTH_INT4)
+        return int4;
+    return int4 +
+           (l->format.factor_type == FBQ_I8 ? numbers + 4 * (ranks + (size_t)l->n) : 2 * numbers);
 }
 
 #define FBQ(f, call)                                                             \
@@ -157,22 +167,22 @@ static int floats_of(fbq_type type, const uint16_t *words, size_t count, float *
     return 0;
 }
 
-/* A, and rows of B from `b` on, packed for a layer of that layout. */
-static int factors_pack(const layers *l, const fbq_layout *p, const uint16_t *b, uint8_t *down,
-                        uint8_t *up, fail *f)
+/* Rows of A from `a` on and of B from `b` on, packed for a layer of that layout. */
+static int factors_pack(const layers *l, const fbq_layout *p, const uint16_t *a, const uint16_t *b,
+                        uint8_t *down, uint8_t *up, fail *f)
 {
-    const size_t a_count = (size_t)(p->shape.segment[0].r * p->shape.k);
+    const size_t a_count = (size_t)(p->shape.segments * p->shape.segment[0].r * p->shape.k);
     float *a_floats = NULL, *b_floats = NULL;
     fbq_error error;
     int failed = 0;
     memset(&error, 0, sizeof error);
     if (p->format.factor_type != FBQ_I8) {
-        if (fbq_pack_down(p, l->a_host, down, p->down_bytes, &error) != FBQ_OK ||
+        if (fbq_pack_down(p, a, down, p->down_bytes, &error) != FBQ_OK ||
             fbq_pack_up(p, b, l->b_row, up, p->up_bytes, &error) != FBQ_OK)
             return failf(f, "packing the factors: %s", error.detail);
         return 0;
     }
-    failed = floats_of(l->type, l->a_host, a_count, &a_floats, f) ||
+    failed = floats_of(l->type, a, a_count, &a_floats, f) ||
              floats_of(l->type, b, (size_t)(p->n * l->b_row), &b_floats, f);
     if (!failed && (fbq_pack_down_i8(p, a_floats, down, p->down_bytes, NULL, &error) != FBQ_OK ||
                     fbq_pack_up_i8(p, b_floats, l->b_row, up, p->up_bytes, NULL, &error) != FBQ_OK))
@@ -187,30 +197,31 @@ static int factors_fill(layers *l, fail *f)
 {
     const fbq_layout *p = &l->layout;
     size_t r = (size_t)p->shape.segment[0].r, k = (size_t)l->k, n = (size_t)l->n;
+    size_t ranks = r * (size_t)l->segments;
     uint8_t *down = NULL, *up = NULL;
     int failed;
     l->b_row = (int64_t)((r + 7) / 8 * 8);
-    l->a_stride = aligned(r * k * 2);
+    l->a_stride = aligned(ranks * k * 2);
     l->b_stride = aligned(n * (size_t)l->b_row * 2);
     l->down_stride = aligned(p->down_bytes);
     l->up_stride = aligned(p->up_bytes);
     size_t count = (size_t)l->count;
-    TRY(host_alloc(&l->a_host, r * k, 2, f));
+    TRY(host_alloc(&l->a_host, ranks * k, 2, f));
     TRY(host_alloc(&l->b_host, n * (size_t)l->b_row, 2, f));
     TRY(gpu_alloc(l->g, &l->a, count * l->a_stride, "A", f));
     TRY(gpu_alloc(l->g, &l->b, count * l->b_stride, "B", f));
     TRY(gpu_alloc(l->g, &l->down, count * l->down_stride, "packed A", f));
     TRY(gpu_alloc(l->g, &l->up, count * l->up_stride, "packed B", f));
     float a_scale = 1.7f / sqrtf((float)k), b_scale = 1.7f / sqrtf((float)r);
-    for (size_t i = 0; i < r * k; i++)
+    for (size_t i = 0; i < ranks * k; i++)
         l->a_host[i] = fbq_word_of_f32(l->type, a_scale * random_unit());
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < r; j++)
             l->b_host[i * (size_t)l->b_row + j] = fbq_word_of_f32(l->type, b_scale * random_unit());
-    TRY(replicate(l, l->a, l->a_stride, l->a_host, r * k * 2, f));
+    TRY(replicate(l, l->a, l->a_stride, l->a_host, ranks * k * 2, f));
     TRY(replicate(l, l->b, l->b_stride, l->b_host, n * (size_t)l->b_row * 2, f));
     failed = host_alloc(&down, p->down_bytes, 1, f) || host_alloc(&up, p->up_bytes, 1, f) ||
-             factors_pack(l, p, l->b_host, down, up, f) ||
+             factors_pack(l, p, l->a_host, l->b_host, down, up, f) ||
              replicate(l, l->down, l->down_stride, down, p->down_bytes, f) ||
              replicate(l, l->up, l->up_stride, up, p->up_bytes, f);
     free(down);
@@ -240,11 +251,16 @@ static int activations_fill(layers *l, fail *f)
 int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_t cold_bytes,
                 fail *f)
 {
-    fbq_shape shape = fbq_shape_of(n, k, o->rank);
+    fbq_shape shape;
     memset(l, 0, sizeof *l);
     l->g = g;
     l->n = n;
     l->k = k;
+    l->segments = o->segments;
+    if (l->segments > 1 && n % (FBQ_TILE * l->segments)) /* what is sampled is whole tiles */
+        return failf(f, "--segments=%d: N is %lld; expected a multiple of %d", l->segments,
+                     (long long)n, FBQ_TILE * l->segments);
+    shape = layers_shape(l, o->rank);
     for (int i = 0; i < o->ms; i++)
         l->m_max = o->m[i] > l->m_max ? o->m[i] : l->m_max;
     l->type = o->type;
@@ -314,6 +330,9 @@ static int expect_packed(layers *l, truth what, int i, fail *f)
     fbq_error error;
     uint8_t *weights = NULL, *down = NULL, *up = NULL;
     double y[MAX_M * FBQ_TILE];
+    /* of the segments before */
+    const int64_t first_rank =
+        l->tile[i] * l->segments / l->layout.tiles * l->layout.shape.segment[0].r;
     int failed = weights_template(l, l->rows[i], &layout, &weights, f), branch;
     branch = what == TRUTH_BRANCH;
     memset(&parts, 0, sizeof parts);
@@ -323,9 +342,10 @@ static int expect_packed(layers *l, truth what, int i, fail *f)
                               l->weights + FBQ_HEADER_BYTES + l->tile[i] * l->layout.record_bytes,
                               (size_t)layout.record_bytes, f);
     if (!failed && branch)
-        failed =
-            host_alloc(&down, layout.down_bytes, 1, f) || host_alloc(&up, layout.up_bytes, 1, f) ||
-            factors_pack(l, &layout, l->b_host + l->tile[i] * FBQ_TILE * l->b_row, down, up, f);
+        failed = host_alloc(&down, layout.down_bytes, 1, f) ||
+                 host_alloc(&up, layout.up_bytes, 1, f) ||
+                 factors_pack(l, &layout, l->a_host + first_rank * l->k,
+                              l->b_host + l->tile[i] * FBQ_TILE * l->b_row, down, up, f);
     if (!failed) {
         parts.weights = weights;
         parts.weights_bytes = layout.weights_bytes;

@@ -22,6 +22,7 @@ typedef enum truth {
 typedef struct layers {
     gpu *g;
     int64_t n, k;
+    int segments; /* of n / segments rows each, which share x */
     int m_max;
     fbq_type type; /* of x, y, scales and factors */
     fbq_format format;
@@ -44,6 +45,9 @@ typedef struct layers {
     double *expected[TRUTHS];    /* [tile][m_max][16]; NULL until needed */
     uint16_t *y_host;            /* m_max x n */
 } layers;
+
+/* The shape with segments of that rank. */
+fbq_shape layers_shape(const layers *l, int64_t rank);
 
 /* Bytes of weights that one layer must read. */
 size_t layers_bytes(const layers *l, truth what);

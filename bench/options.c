@@ -37,6 +37,8 @@ void options_help(void)
         "  --m=1,4,8         rows of x (1 .. 16; default 1)\n"
         "  --bits=4          of a code: 2, 3 or 4\n"
         "  --rank=128        rank of the sub-branch (0: none)\n"
+        "  --segments=1      N is so many layers that share x (3: q, k, v), each of that rank, in\n"
+        "                    one call (fbq's own kernels only)\n"
         "  --group=128       codes that share a scale: 32, 64, 128, 256 or row\n"
         "  --zero=f16        zero points: f16, code or none\n"
         "  --type=f16        of x, y, scales and factors: f16, or bf16 (fbq's kernels only)\n"
@@ -76,10 +78,12 @@ void options_format_name(const options *o, char *text, size_t bytes)
                        : o->zero == FBQ_ZERO_CODE ? "-zcode"
                                                   : "-znone";
     const char *type = o->type == FBQ_BF16 ? "-bf16" : "", *factor = o->factor ? "-i8" : "";
-    char group[16] = "row";
+    char group[16] = "row", segments[8] = "";
     if (o->group != FBQ_GROUP_ROW)
         snprintf(group, sizeof group, "%d", o->group);
-    snprintf(text, bytes, "W%d%s%s%s/g%s", o->bits, type, factor, zero, group);
+    if (o->segments > 1)
+        snprintf(segments, sizeof segments, "-s%d", o->segments);
+    snprintf(text, bytes, "W%d%s%s%s%s/g%s", o->bits, type, factor, zero, segments, group);
 }
 
 static int shapes_add(options *o, const char *text, const char *option, fail *f)
@@ -183,6 +187,8 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
     }
     if ((v = value_of(a, "--rank")))
         return number_take(v, a, 0, 4096, &o->rank, f);
+    if ((v = value_of(a, "--segments")))
+        return number_take(v, a, 1, FBQ_MAX_SEGMENTS, &o->segments, f);
     if ((v = value_of(a, "--replays")))
         return number_take(v, a, 3, MAX_REPLAYS, &o->replays, f);
     if ((v = value_of(a, "--device")))
@@ -246,6 +252,7 @@ int options_take(options *o, int *argc, char **argv, fail *f)
     o->bits = 4;
     o->type = FBQ_F16;
     o->rank = 128;
+    o->segments = 1;
     o->group = 128;
     o->zero = FBQ_ZERO_F16;
     o->replays = 25;

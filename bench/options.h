@@ -18,6 +18,7 @@ typedef struct options {
     int shapes;
     int m[MAX_M], ms;
     int bits, rank, group; /* group 0: whole row */
+    int segments;          /* of equal n that share x, each of this rank; 1: one layer */
     fbq_zero zero;
     fbq_type type;   /* of x, y, scales and factors */
     fbq_type factor; /* of the factors: FBQ_I8, or 0 for `type` */
@@ -42,7 +43,7 @@ const char *options_temperature(const options *o);
 const char *options_chain(const options *o);
 
 /* "g128" or "grow", behind the format: "W4", or "W3-bf16", "W4-i8", "W4-zcode", "W4-znone" where
- * types are not fp16, factors are int8, or zero points are not fp16. */
+ * types are not fp16, factors are int8, or zero points are not fp16; "W4-s3" of three segments. */
 void options_format_name(const options *o, char *text, size_t bytes);
 
 #endif /* FBQ_BENCH_OPTIONS_H */

@@ -197,6 +197,10 @@ int main(int argc, char **argv)
         options_help();
         return 0;
     }
+    if (o.segments > 1) {
+        fprintf(stderr, "fbq-bench-reconstruct: --segments is fbq-bench's alone\n");
+        return 2;
+    }
     if (gpu_open(&g, o.device, &f)) {
         fprintf(stderr, "fbq-bench-reconstruct: %s. NOTHING WAS MEASURED\n", f.text);
         return o.require_gpu;

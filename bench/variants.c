@@ -46,14 +46,16 @@ truth variant_truth(variant v)
     return table[v].what;
 }
 
-/* The conventional kernels know fp16 alone; those of our own up to 8 rows, and that which
- * dequantises 4 bits. */
+/* The conventional ways know fp16 alone, and the sub-branch of one layer; those of our own up to 8
+ * rows, and that which dequantises 4 bits. */
 int variant_possible(const bench *b, variant v, int m)
 {
     const int own = v == VARIANT_INT4_SUB_OWN || v == VARIANT_INT4_SUB4;
     const int conventional =
         v == VARIANT_FP16 || v == VARIANT_INT4_SUB || v == VARIANT_INT4_SUB_LT || own;
     if (conventional && b->o.type != FBQ_F16)
+        return 0;
+    if (conventional && v != VARIANT_FP16 && b->o.segments > 1)
         return 0;
     if ((own && m > 8) || (v == VARIANT_INT4_SUB4 && b->o.bits != 4))
         return 0;

@@ -49,18 +49,20 @@ static bool picks_taken(const fbq_problem &p, const fbq_gpu &gpu, fbq_pick *down
 }
 
 template <class L, class Pick>
-static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
+static int compare(fbq_context *context, const fbq_shape &shape)
 {
+    const int64_t k = shape.k;
     typedef typename L::Stored Stored;
     const fbq_format format = {Stored::bits, Stored::group, (fbq_zero)Stored::zero,
                                (fbq_type)Stored::scale, (fbq_type)Stored::factor};
-    const fbq_problem p = {format, fbq_shape_of(n, k, r), L::x, L::x, 16, 0, 0};
+    const fbq_problem p = {format, shape, L::x, L::x, 16, 0, 0};
     fbq_pick down, fused;
     fbq_gpu gpu;
     fbq_error error;
     fbq_context_gpu(context, &gpu);
     layer l = layer_make(&p, LAYER_RANDOM, 3);
     device_layer d = device_layer_make(&l);
+    const int64_t n = l.layout.n;
     int failed = 0;
     for (int64_t m = 1; m <= 16; m = m == 1 ? 8 : m + 8) {
         std::vector<uint16_t> x(m * k), y(m * n), z(m * n);
@@ -103,9 +105,11 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
         const bool same = !memcmp(y.data(), z.data(), y.size() * 2);
         const verdict v =
             layer_judge(&l, 0, n < 128 ? n : 128, m, x.data(), k, nullptr, nullptr, 0, y.data(), n);
-        printf("%d bits, x type %d, group %d zero %d %lldx%lld r%lld m%lld: %s bits, norm %.1e\n",
+        printf("%d bits, x type %d, group %d zero %d %lldx%lld, %d segments, r%lld m%lld: %s bits, "
+               "norm %.1e\n",
                Stored::bits, (int)L::x, Stored::group, Stored::zero, (long long)n, (long long)k,
-               (long long)r, (long long)m, same ? "same" : "OTHER", v.norm);
+               shape.segments, (long long)shape.segment[0].r, (long long)m, same ? "same" : "OTHER",
+               v.norm);
         failed += !same || v.bad || v.norm > (L::x == FBQ_BF16 ? 8e-3 : 1e-3);
         fbq_plan_free(plan);
         device_free(&dx);
@@ -126,6 +130,12 @@ static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
     device_layer_free(&d);
     layer_free(&l);
     return failed;
+}
+
+template <class L, class Pick>
+static int compare(fbq_context *context, int64_t n, int64_t k, int64_t r)
+{
+    return compare<L, Pick>(context, fbq_shape_of(n, k, r));
 }
 
 // The weights written out, summed and concatenated.
@@ -204,6 +214,12 @@ int main()
     fbq_shape qkv = fbq_shape_of(512, 1000, 40);
     qkv.segments = 2;
     qkv.segment[1] = {100, 17};
+    failed += compare<fbq::Stacked<w4>, fbq::DefaultPick>(context, qkv);
+    failed += compare<fbq::Stacked<w4>, WholePick>(context, qkv);
+    failed +=
+        fbq::linear<w4>(
+            fbq_problem{{4, 128, FBQ_ZERO_F16, FBQ_F16, FBQ_F16}, qkv, FBQ_F16, FBQ_F16, 1, 0, 0},
+            fbq_call{1}, nullptr) != FBQ_ERR_FORMAT;
     failed += compare_weights<w4, FBQ_F16>(context, fbq_shape_of(4096, 4096, 128));
     failed += compare_weights<fbq::Layer<3, 64, FBQ_ZERO_F16, FBQ_BF16>, FBQ_BF16>(context, qkv);
     fbq_close(context);

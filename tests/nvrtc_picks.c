@@ -84,7 +84,8 @@ static struct {
     double time, slowest;
 } all;
 
-static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, int branch, int m_max)
+static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, int branch, int m_max,
+                              int segmented)
 {
     /* a warp's registers are handed out in lots of 8 a thread */
     const int64_t warps = pick->warps + (pick->kernel == FBQ_KERNEL_FUSED && branch ? 4 : 0);
@@ -97,7 +98,7 @@ static const char *wrong_with(const cubin_resources *r, const fbq_pick *pick, in
     if (r->registers > 255 || r->registers < 16)
         return "has no believable number of registers";
     if (pick->kernel == FBQ_KERNEL_FUSED &&
-        (int)r->registers > fbq__fused_registers(gpu, pick, m_max))
+        (int)r->registers > fbq__fused_registers(gpu, pick, m_max, segmented))
         return "has more registers than the predicate expects";
     return NULL;
 }
@@ -188,7 +189,7 @@ static uint32_t take(const fbq_problem *p, fbq_kernel kernel, const fbq_pick *gi
     all.bytes += bytes;
     all.largest = bytes > all.largest ? bytes : all.largest;
     all.most = r->registers > all.most ? r->registers : all.most;
-    wrong = wrong_with(r, &pick, what.branch, p->m_max);
+    wrong = wrong_with(r, &pick, what.branch, p->m_max, what.segmented);
     if (!wrong && time > MOST_SECONDS)
         wrong = "takes the compiler too long";
     if (wrong) {
@@ -425,18 +426,18 @@ static void test_reader_sees_spills(void **state)
             fail_msg("%s", error.detail);
         assert_true(cubin_read(image, bytes, "indexed", &r));
         assert_true(r.stack >= 64 * sizeof(float));
-        assert_non_null(wrong_with(&r, &pick, 0, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1, 0));
         assert_true(cubin_read(image, bytes, "spilling", &r));
         /* 1024 threads leave 64 registers for 200 numbers */
         assert_true(r.registers <= 64 && r.stack >= 32 * sizeof(float));
-        assert_non_null(wrong_with(&r, &pick, 0, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1, 0));
         assert_true(cubin_read(image, bytes, "clean", &r));
         assert_true(r.registers > 0 && r.registers < 32);
         assert_true(r.stack == 0 && r.min_stack == 0 && r.local == 0);
         r.registers = 40;
-        assert_null(wrong_with(&r, &pick, 0, 1));
+        assert_null(wrong_with(&r, &pick, 0, 1, 0));
         r.registers = 250;
-        assert_non_null(wrong_with(&r, &pick, 0, 1));
+        assert_non_null(wrong_with(&r, &pick, 0, 1, 0));
         assert_false(cubin_read(image, bytes, "absent", &r));
         /* cut short anywhere: refused or read, never beyond the end */
         for (size_t size = 0; size < bytes; size += 61) {

@@ -422,6 +422,39 @@ static void test_launches(void **state)
                    "problem.launches is 3");
 }
 
+/* Layers that share x: t of all ranks is in shared memory, and a pick that is legal exists or it is
+ * said why not. One segment's up-projection is shared by no more warps than it has pieces. */
+static void test_segments(void **state)
+{
+    const fbq_gpu *gpu = gpu_named("H100");
+    fbq_problem p = problem_of(128, FBQ_ZERO_F16, 4096, 4096, 128, 1);
+    fbq_pick pick;
+    (void)state;
+    p.shape.segments = 3;
+    p.shape.segment[1] = p.shape.segment[2] = p.shape.segment[0];
+    assert_int_equal(fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, NULL), FBQ_OK);
+    /* 24 tiles of ranks, shared by 132 blocks */
+    assert_int_equal(pick.slices, 5);
+    for (int segments = 1; segments <= FBQ_MAX_SEGMENTS; segments++)
+        for (int64_t r = 0; r <= 1024; r += 32)
+            for (p.m_max = 1; p.m_max <= 16; p.m_max *= 4) {
+                fbq_error error;
+                fbq_status status;
+                p.shape.segments = segments;
+                for (int s = 0; s < segments; s++)
+                    p.shape.segment[s] = (fbq_segment){100 + 1000 * s, s % 3 == 1 ? 0 : r};
+                status = fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, &error);
+                if (status == FBQ_OK)
+                    assert_int_equal(fbq_pick_check(&p, gpu, &pick, NULL), FBQ_OK);
+                else {
+                    assert_int_equal(status, FBQ_ERR_UNSUPPORTED);
+                    assert_non_null(strstr(error.detail, segments > 1 ? "fewer segments"
+                                                                      : "split the sub-branch"));
+                }
+                assert_true(status == FBQ_OK || segments * r > 512);
+            }
+}
+
 /* The default depends on nothing but what it is given, and says why where there is none. */
 static void test_default_refusals(void **state)
 {
@@ -432,7 +465,7 @@ static void test_default_refusals(void **state)
     (void)state;
     assert_refused(FBQ_ERR_UNSUPPORTED,
                    fbq_pick_default(&p, &tiny, FBQ_KERNEL_FUSED, &pick, &error),
-                   "segment[0].r is 4096", "m_max 8", "101376 bytes of shared memory");
+                   "ranks of 4096 in all", "m_max is 8", "101376 bytes of shared memory");
     assert_true(equal(&pick, &before));
     memset(&tiny, 0, sizeof tiny); /* a GPU that nobody filled in */
     p.shape.segment[0].r = 0;
@@ -451,6 +484,7 @@ int main(void)
                                        cmocka_unit_test(test_defaults_are_legal),
                                        cmocka_unit_test(test_warps),
                                        cmocka_unit_test(test_launches),
+                                       cmocka_unit_test(test_segments),
                                        cmocka_unit_test(test_default_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,9 +48,12 @@ static fbq_status fbq__problem_check(const fbq_problem *problem, fbq_layout *lay
 
 /* Registers that a thread of fused needs at most (measured from ptxas; nvrtc_picks holds every GPU
  * to that). Sums of a group's tiles cost some, and before sm_90, where all lanes copy, much more.
- * 20 warps of 96 fill a multiprocessor. */
-static int fbq__fused_registers(const fbq_gpu *gpu, const fbq_pick *pick, int m_max)
+ * 20 warps of 96 fill a multiprocessor; there several segments of several rows in one launch want
+ * a few more. */
+static int fbq__fused_registers(const fbq_gpu *gpu, const fbq_pick *pick, int m_max, int segmented)
 {
+    if (segmented && gpu->capability < 90 && m_max > 1 && pick->slices > 0)
+        return pick->tiles > 1 ? 160 : 128;
     const int tiles = gpu->capability < 90 ? 1 : m_max == 1 ? 8 : 6;
     return pick->tiles > tiles ? 160 : pick->warps > 8 ? 96 : 128;
 }
@@ -104,7 +107,7 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                          "problem.m_max is %d; take 0, for a launch of down",
                          pick->slices, FBQ__MAX_M_WHOLE, problem->m_max);
     int threads = fbq__fused_warps(&l, pick) * 32 * pick->blocks_per_sm;
-    int registers = fbq__fused_registers(gpu, pick, problem->m_max);
+    int registers = fbq__fused_registers(gpu, pick, problem->m_max, fbq__segmented(&l));
     int most_threads = gpu->registers_sm / registers;
     if (fbq__whole(&l, pick) && l.rank_tiles * pick->slices > fbq__blocks(&l, gpu, pick))
         return fbq__fail(
