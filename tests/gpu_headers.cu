@@ -211,7 +211,7 @@ int main()
                                                                                    3000, 20);
     failed += compare<fbq::Layer<2, 128, FBQ_ZERO_CODE, FBQ_BF16, FBQ_F16, FBQ_F16>, WholePick>(
         context, 2000, 2048, 33);
-    fbq_shape qkv = fbq_shape_of(512, 1000, 40);
+    fbq_shape qkv = fbq_shape_of(528, 1000, 40); // 40 tiles: blocks for all shares of t
     qkv.segments = 2;
     qkv.segment[1] = {100, 17};
     failed += compare<fbq::Stacked<w4>, fbq::DefaultPick>(context, qkv);
