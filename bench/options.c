@@ -78,7 +78,7 @@ void options_format_name(const options *o, char *text, size_t bytes)
                        : o->zero == FBQ_ZERO_CODE ? "-zcode"
                                                   : "-znone";
     const char *type = o->type == FBQ_BF16 ? "-bf16" : "", *factor = o->factor ? "-i8" : "";
-    char group[16] = "row", segments[8] = "";
+    char group[16] = "row", segments[16] = "";
     if (o->group != FBQ_GROUP_ROW)
         snprintf(group, sizeof group, "%d", o->group);
     if (o->segments > 1)
