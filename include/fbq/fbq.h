@@ -381,7 +381,8 @@ typedef struct fbq_reconstruction {
 typedef struct fbq_reconstruct_plan fbq_reconstruct_plan; /* compiled and loaded */
 
 /* Compile and load. As fbq_prepare: slow, thread-safe, and a CUcontext of the context's GPU must be
- * current. Fails with what fbq_layout_of says, FBQ_ERR_NULL, _UNSUPPORTED (w_type), _WRONG_DEVICE,
+ * current. Fails with what fbq_layout_of says, FBQ_ERR_NULL, _UNSUPPORTED (w_type, or
+ * factors of FBQ_I8: unpack them to floats and pack those as fp16 or bf16), _WRONG_DEVICE,
  * _COMPILE, _CUDA or _OUT_OF_HOST. */
 fbq_status fbq_prepare_reconstruct(fbq_context *context, const fbq_reconstruction *what,
                                    fbq_reconstruct_plan **plan, fbq_error *error);

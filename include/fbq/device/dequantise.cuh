@@ -20,6 +20,7 @@ struct Reconstruct {
     static_assert(Out == type_f16 || Out == type_bf16, "");
     static_assert(Warps >= 1 && Warps <= 32 && Warps % Chunks == 0, "");
     static_assert(Tiles >= 1 && Tiles <= 4, "");
+    static_assert(Stored::factor != type_i8, "int8 factors cannot be written out or added yet");
     static constexpr int bits = Stored::bits, group = Stored::group, zero = Stored::zero,
                          scale = Stored::scale, factor = Stored::factor, out = Out;
     static constexpr bool adds = Adds;

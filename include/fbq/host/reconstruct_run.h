@@ -23,7 +23,8 @@ static fbq_status fbq__reconstruction_check(const fbq_reconstruction *what, fbq_
     if (layout->rank_tiles && layout->format.factor_type == FBQ_I8)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "what.format.factor_type is FBQ_I8; the kernel of this version adds "
-                         "FBQ_F16 or FBQ_BF16");
+                         "FBQ_F16 or FBQ_BF16: unpack the factors to floats "
+                         "(fbq_unpack_down_f32, fbq_unpack_up_f32) and pack those");
     if (what->w_type != FBQ_F16 && what->w_type != FBQ_BF16)
         return fbq__fail(error, FBQ_ERR_UNSUPPORTED, 0,
                          "what.w_type is %d; the kernel writes FBQ_F16 or FBQ_BF16",
