@@ -370,7 +370,7 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
  * and so do split-K, a first step held in registers, as with more tiles or an x that stays, and
- * integer zero points of groups of 256.
+ * integer zero points or int8 factors with groups of 256.
  * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
@@ -378,8 +378,9 @@ static inline int fbq__pairs(const fbq__fixed *f)
     const fbq_format *format = &f->layout.format;
     const int64_t half = f->gpu.shared_sm / (2 * pick->blocks_per_sm) - 1024;
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
-           !(format->group == 256 && format->zero == FBQ_ZERO_CODE) && pick->tiles <= 2 &&
-           !f->resident && fbq__splits(pick) == 1 &&
+           !(format->group == 256 &&
+             (format->zero == FBQ_ZERO_CODE || format->factor_type == FBQ_I8)) &&
+           pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
