@@ -283,6 +283,7 @@ FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
 }
 
 FBQ_DEVICE void hold(int) {}
+FBQ_DEVICE void hold(int, saddr) {}
 
 // ---- Words that blocks of one launch exchange ----
 

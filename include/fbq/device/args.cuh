@@ -70,6 +70,7 @@ typedef struct fbq_fused_args {
     int slice_chunks;   // chunks of K in each; the last may have fewer. Where fused makes t itself
     int patience;       // polls before a block makes what it waits for itself
     int hold;           // cycles that a chained launch of few tiles lets the one before go first
+    int hold_warp;      // and more cycles of that for each warp than for the one before it
     int chained;        // the kernel before writes no weights: ask for them before it ends
     int round_tiles;    // tiles of a block whose up-projection is awaited at a time
     int piece_shift;    // 2^piece_shift blocks of B travel at a time: 1, or 4 as one chunk of A
@@ -86,6 +87,7 @@ typedef struct fbq_fused_args {
     int smem_x;         // x,
     int smem_barriers;  // barriers: the rings', the handover's, those of the sub-branch's rings,
     int smem_ring;      // the warps' rings
+    int own_tiles, more_tiles; // of each block of several segments; blocks that have one more
     fbq_fused_segment segment[fbq_most_segments]; // read where there are several (segments.cuh)
 } fbq_fused_args;
 

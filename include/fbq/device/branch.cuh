@@ -70,10 +70,10 @@ FBQ_DEVICE void add_lanes(f32x4 &sum)
 }
 
 // A lane's four ranks of its column, summed over the slices in a fixed order, of the steps `step`,
-// step + branch_warps, ...: what down wrote.
+// step + branch_warps, ... before `end`: what down wrote.
 template <class C>
-FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int half,
-                         int lane)
+FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int end,
+                         int half, int lane)
 {
     const Taken<C> own = taken_by<C>(step, half, lane);
     const int ranks = args.rank_tiles * tile_rows;
@@ -88,7 +88,7 @@ FBQ_DEVICE void gather_t(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int 
                 const int slice = s + i * own.stride,
                           rank = own.rank + j * branch_warps * tile_rows;
                 v[i][j] = f32x4{0, 0, 0, 0};
-                if (own.column < args.m && slice < args.slices && rank < ranks)
+                if (own.column < args.m && slice < args.slices && rank < end * tile_rows)
                     v[i][j] = ldg_f32x4(args.t + ((i64)slice * args.m + own.column) * ranks + rank);
             }
         }
@@ -114,11 +114,11 @@ FBQ_DEVICE bool words_take(f32x4 &v, const u8 *from, u32 epoch)
 
 // The same of what the blocks of this launch publish.
 template <class C>
-FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, u64 head,
-                             int lane)
+FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, int step, int end,
+                             u64 head, int lane)
 {
     const Taken<C> own = taken_by<C>(step, 0, lane);
-    const int ranks = args.rank_tiles * tile_rows;
+    const int ranks = end * tile_rows;
     int polls = 0;
     FBQ_NO_UNROLL
     for (int first = 0; first < args.slices; first += own.stride) {
@@ -142,7 +142,7 @@ FBQ_DEVICE void gather_words(f32x4 (&sum)[t_batch], const fbq_fused_args &args, 
             FBQ_NO_UNROLL
             for (int i = 0; i < own.stride * t_batch; i++) {
                 const int other = first + i / t_batch, tile = step + i % t_batch * branch_warps;
-                if (other < args.slices && tile < args.rank_tiles)
+                if (other < args.slices && tile < end)
                     help<C>(args, down_share_of(args, other * args.rank_tiles + tile), head, lane);
             }
         }
@@ -192,24 +192,26 @@ FBQ_DEVICE void put_t(saddr at, const f32x4 &v, int lane)
         sts_f32(at + C::half_numbers + (u32)g * 4, up);
 }
 
-// Stage this warp's steps of t: w, w + branch_warps, ...
+// Stage this warp's steps of t, of those that the block's tiles want: the first and the warp's, the
+// next being branch_warps further.
 template <class C>
 FBQ_DEVICE void stage_t(const fbq_fused_args &args, saddr area, u64 head, int warp, int lane)
 {
+    const StepsOfBlock own = steps_of_block<C>(args);
     FBQ_NO_UNROLL
-    for (int first = warp; first < args.rank_tiles; first += t_batch * branch_warps) {
+    for (int first = own.first + warp; first < own.end; first += t_batch * branch_warps) {
         FBQ_NO_UNROLL
         for (int half = 0; half < C::halves; half++) {
             f32x4 v[t_batch] = {};
             if (C::whole)
-                gather_words<C>(v, args, first, head, lane);
+                gather_words<C>(v, args, first, own.end, head, lane);
             else
-                gather_t<C>(v, args, first, half, lane);
+                gather_t<C>(v, args, first, own.end, half, lane);
             FBQ_UNROLL
             for (int j = 0; j < t_batch; j++) {
                 const int step = first + j * branch_warps;
                 add_lanes<C>(v[j]);
-                if (step < args.rank_tiles)
+                if (step < own.end)
                     put_t<C>(area + (u32)(step * C::step_bytes + half * C::half_bytes), v[j], lane);
             }
         }
@@ -343,6 +345,8 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
         prefetch_l2(args.down_scales + share.rank_tile * tile_rows, tile_rows * 4, lane);
     sync_warps<meet_begin, (C::warps + branch_warps) * warp_lanes>();
     wait_for_producer();
+    if (C::turns && warp == 0 && lane < C::warps)
+        barrier_arrive(turn_of<C>(ring_barriers<C>(args, area, lane)));
     if (!early)
         pieces_fetch<C>(args, ring, ahead, warp, lane);
     u64 head = 0;
@@ -363,7 +367,7 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
     bool used =
         false; // the piece at `next`: its place is filled again once nobody waits for this warp
     FBQ_NO_UNROLL
-    for (int first = ups ? first_tile<C>() : args.tiles; first < args.tiles;
+    for (int first = ups ? first_tile<C>(args) : end_tile<C>(args); first < end_tile<C>(args);
          first += args.round_tiles * tile_stride<C>(), round++) {
         if (round > 0)
             barrier_wait(handover.read, (u32)(round - 1) & 1u);
@@ -371,7 +375,7 @@ FBQ_DEVICE void branch(const fbq_fused_args &args, saddr area, int warp, int lan
         for (int item = warp; item < up_items(args); item += branch_warps) {
             const Up u = {first, item, 0};
             const int tile = up_tile<C>(args, u);
-            if (tile >= args.tiles)
+            if (tile >= end_tile<C>(args))
                 break;
             const TileRanks ranks = ranks_of<C>(args, tile);
             float y[C::halves][4] = {};

@@ -118,8 +118,8 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
         const TileRows rows = rows_of<C>(args, tile);
         const int n = rows.first + row;
         const int index = row * C::columns + m;
-        const bool mine =
-            j < tiles * outputs && n < rows.end - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
+        const bool mine = j < tiles * outputs && (!C::segmented || tile < end_tile<C>(args)) &&
+                          n < rows.end - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
         float v = 0;
         if (mine) {
             if (C::rounds && i < at.tile)
@@ -132,7 +132,7 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
         }
         if (C::splits > 1) {
             const int begin = j - lane, begin_tile = first + begin / outputs * tile_stride<C>();
-            if (begin_tile >= args.tiles)
+            if (begin_tile >= end_tile<C>(args))
                 break;
             u32 *counter = split_counter<C>(args, begin_tile, begin % outputs);
             if (!split_add<C>(v, args, counter, tile, j % outputs, mine, lane))

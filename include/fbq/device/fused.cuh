@@ -114,20 +114,25 @@ FBQ_DEVICE Ahead ask(Row<C> &row, Held<C> &held, const fbq_fused_args &args, con
 //
 // What is asked for must not be in the way of what others wait for. This block came when one of two
 // launches before had left, just when the launch before begins to read x: with few tiles a block,
-// where that is most of a layer's time, it lets it go first (args.hold). The warps of the
+// where that is most of a layer's time, it lets it go first (args.hold), unless that has ended
+// already, as where it is no layer and lets nobody come before its end. The warps of the
 // sub-branch want x at once when their turn has come, and soon others' partial sums: the first step
 // is asked for when the second has come (the first's barrier may be one of x, too), and the next
 // launch may come when this one's turn has.
 template <class C>
 FBQ_DEVICE Ahead ask_chained(Row<C> &row, Held<C> &held, const fbq_fused_args &args,
-                             const Ring &ring, const Share &share, int lane)
+                             const Ring &ring, const Share &share, int warp, int lane)
 {
     Ahead ahead = ahead_begin<C>(args);
-    hold(args.hold);
+    const int cycles = args.hold + warp * args.hold_warp;
+    if (C::turns)
+        hold(cycles, turn_of<C>(ring.barriers));
+    else
+        hold(cycles);
     if (C::whole) {
         Ahead first = ahead;
         ahead_advance<C>(ahead, args);
-        const bool second = (C::tiles > 1 || C::resident) && ahead.first < args.tiles;
+        const bool second = (C::tiles > 1 || C::resident) && ahead.first < end_tile<C>(args);
         FBQ_NO_UNROLL
         for (int s = 1; s < C::stages; s++)
             fetch_step<C>(args, ring, s, ahead, share, want_codes, lane);
@@ -171,7 +176,7 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
     const bool chained = FBQ_BULK_COPIES && (!C::branch || C::whole) && args.chained;
     Row<C> row;
     Held<C> held;
-    Ahead ahead = chained ? ask_chained<C>(row, held, args, ring, share, lane)
+    Ahead ahead = chained ? ask_chained<C>(row, held, args, ring, share, warp, lane)
                           : ask<C>(row, held, args, ring, share, lane);
     if (C::resident)
         prepare_x<C>(row, args, ring, share, lane);
@@ -179,9 +184,9 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
 
     int slot = 0;
     Cursor next = {C::holds, 0};
-    Walk at = {first_tile<C>(), 0, 0, 0, true, false};
+    Walk at = {first_tile<C>(args), 0, 0, 0, true, false};
     FBQ_NO_UNROLL
-    for (; at.first < args.tiles; at.first += C::tiles * tile_stride<C>(), at.group++) {
+    for (; at.first < end_tile<C>(args); at.first += C::tiles * tile_stride<C>(), at.group++) {
         float y[C::tiles][C::halves][4] = {};
         FBQ_NO_UNROLL
         for (int part = 0; part < parts_of_k<C>(args); part++) {
@@ -200,14 +205,14 @@ FBQ_DEVICE void codes(const fbq_fused_args &args, saddr area, int warp, int lane
                     multiply_held<C>(y[i], held, p, x, lane);
                     continue;
                 }
-                if (i == 0 || at.first + i * tile_stride<C>() < args.tiles)
+                if (i == 0 || at.first + i * tile_stride<C>() < end_tile<C>(args))
                     multiply<C>(y[i], args, p, ring_stage<C>(ring, next.stage), x, lane);
                 ring_next<C>(args, ring, next, ahead, share, lane);
             }
             if (C::columns > 1 && !C::resident)
                 slot = next_of(args.x_slots, slot);
         }
-        at.end = at.first + C::tiles * tile_stride<C>() >= args.tiles;
+        at.end = at.first + C::tiles * tile_stride<C>() >= end_tile<C>(args);
         // Behind down, the next layer's down may come and wait beside this. Earlier it would hold
         // up blocks of this kernel.
         if (C::branch && !C::whole && at.end)

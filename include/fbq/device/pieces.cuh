@@ -81,7 +81,7 @@ template <class C>
 FBQ_DEVICE void up_skip(const fbq_fused_args &args, Up &u, int warp)
 {
     FBQ_NO_UNROLL
-    while (up_tile<C>(args, u) < args.tiles &&
+    while (up_tile<C>(args, u) < end_tile<C>(args) &&
            u.step >= ranks_of<C>(args, up_tile<C>(args, u)).steps)
         up_next<C>(args, u, warp);
 }
@@ -90,7 +90,8 @@ template <class C>
 FBQ_DEVICE Up up_begin(const fbq_fused_args &args, int warp)
 {
     Up u;
-    u.first = split_index<C>() == 0 && warp < up_items(args) ? first_tile<C>() : args.tiles;
+    u.first =
+        split_index<C>() == 0 && warp < up_items(args) ? first_tile<C>(args) : end_tile<C>(args);
     u.item = warp;
     u.step = up_first_step(args, warp);
     if (C::segmented)
@@ -143,7 +144,7 @@ FBQ_DEVICE void fetch_piece(const fbq_fused_args &args, const PieceRing &ring, i
         bytes = C::piece_bytes;
         ahead.a += branch_warps * C::piece_bytes;
         ahead.a_left--;
-    } else if (up_tile<C>(args, ahead.up) < args.tiles && args.rank_tiles > 0) {
+    } else if (up_tile<C>(args, ahead.up) < end_tile<C>(args) && args.rank_tiles > 0) {
         const Up &u = ahead.up;
         const TileRanks ranks = ranks_of<C>(args, up_tile<C>(args, u));
         from = (const u8 *)args.blocks +

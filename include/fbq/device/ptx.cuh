@@ -283,6 +283,22 @@ FBQ_DEVICE void barrier_wait(saddr b, u32 parity)
                  : "memory");
 #endif
 }
+
+// Has that phase ended?
+FBQ_DEVICE bool barrier_passed(saddr b, u32 parity)
+{
+    u32 passed;
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "mbarrier.test_wait.parity.shared.b64 done, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, done;\n"
+                 "}"
+                 : "=r"(passed)
+                 : "r"(b), "r"(parity)
+                 : "memory");
+    return passed != 0;
+}
+
 // Copy `bytes` global -> shared; size and both addresses are multiples of 16. What threads read
 // there before must be ordered before this call, by reads_before_copies() and a barrier that both
 // come to. Seen by those who wait for the phase of b.
@@ -401,6 +417,14 @@ FBQ_DEVICE void hold(int cycles)
 {
     const u32 start = (u32)clock();
     while ((u32)clock() - start < (u32)cycles)
+        ;
+}
+
+// The same, unless a barrier's first phase ends before.
+FBQ_DEVICE void hold(int cycles, saddr barrier)
+{
+    const u32 start = (u32)clock();
+    while ((u32)clock() - start < (u32)cycles && !barrier_passed(barrier, 0))
         ;
 }
 

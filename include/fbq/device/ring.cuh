@@ -32,7 +32,7 @@ template <class C>
 FBQ_DEVICE Ahead ahead_begin(const fbq_fused_args &args)
 {
     Ahead a;
-    a.first = first_tile<C>();
+    a.first = first_tile<C>(args);
     a.tile = a.part = a.slot = 0;
     a.record = (const u8 *)args.records + (i64)a.first * args.record_bytes;
     return a;
@@ -63,8 +63,8 @@ FBQ_DEVICE void ahead_advance(Ahead &a, const fbq_fused_args &args)
     a.first += C::tiles * tile_stride<C>();
 }
 
-// A warp's ring: its stages, the barriers of their copies (and one of x, where that stays and is
-// copied), its slots for x.
+// A warp's ring: its stages, the barriers of their copies (and one more: of x, where that stays and
+// is copied, or of its turn, turn_of), its slots for x.
 struct Ring {
     saddr stages, barriers, x;
 };
@@ -85,15 +85,28 @@ FBQ_DEVICE void barriers_begin(saddr barriers, int lane)
 }
 
 template <class C>
+FBQ_DEVICE saddr ring_barriers(const fbq_fused_args &args, saddr area, int warp)
+{
+    return area + (u32)(args.smem_barriers + warp * C::ring_barriers * 8);
+}
+
+template <class C>
 FBQ_DEVICE Ring ring_begin(const fbq_fused_args &args, saddr area, int warp, int lane)
 {
-    constexpr int barriers = C::stages + (C::columns > 1 && C::resident);
     Ring r;
     r.stages = area + (u32)(args.smem_ring + warp * C::stages * C::stage_bytes);
-    r.barriers = area + (u32)(args.smem_barriers + warp * barriers * 8);
+    r.barriers = ring_barriers<C>(args, area, warp);
     r.x = area + (u32)(args.smem_x + warp * args.x_bytes);
-    barriers_begin<barriers>(r.barriers, lane);
+    barriers_begin<C::ring_barriers>(r.barriers, lane);
     return r;
+}
+
+// Among a warp's barriers, that of its turn: its first phase ends when the kernel before has ended.
+// Who waits for that is the sub-branch.
+template <class C>
+FBQ_DEVICE saddr turn_of(saddr barriers)
+{
+    return barriers + (u32)(C::stages * 8);
 }
 
 template <class C>
@@ -227,13 +240,13 @@ template <class C>
 FBQ_DEVICE void fetch_step(const fbq_fused_args &args, const Ring &ring, int s, Ahead &ahead,
                            const Share &share, Want want, int lane)
 {
-    if (ahead.first < args.tiles) {
+    if (ahead.first < end_tile<C>(args)) {
         const saddr stage = ring_stage<C>(ring, s), barrier = ring.barriers + (u32)(s * 8);
         const saddr slot = ring.x + (u32)(ahead.slot * slot_bytes<C>(args));
         const Part p = part_of<C>(share, ahead.part);
         const bool some = C::even || p.count > 0;
         const bool there =
-            C::tiles == 1 || ahead.first + ahead.tile * tile_stride<C>() < args.tiles;
+            C::tiles == 1 || ahead.first + ahead.tile * tile_stride<C>() < end_tile<C>(args);
         const bool x_too = C::columns > 1 && !C::resident && some && ahead.tile == 0;
         const bool runs = x_too && x_in_runs(args, share);
         if (x_too && !runs && want != want_codes)
@@ -269,7 +282,8 @@ FBQ_DEVICE void prefetch_step(const fbq_fused_args &args, Ahead &ahead, const Sh
                               int lane)
 {
     const Part p = part_of<C>(share, ahead.part);
-    if ((C::even || p.count > 0) && ahead.first + ahead.tile * tile_stride<C>() < args.tiles) {
+    if ((C::even || p.count > 0) &&
+        ahead.first + ahead.tile * tile_stride<C>() < end_tile<C>(args)) {
         const Run r = run_of<C>(args, p);
         prefetch_l2(ahead.record + r.codes, r.codes_bytes, lane);
         prefetch_l2(ahead.record + r.scales, r.scales_bytes, lane);

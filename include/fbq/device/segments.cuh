@@ -41,6 +41,23 @@ FBQ_DEVICE TileRanks ranks_of(const fbq_fused_args &args, int tile)
                      s.first_block + (i64)(tile - s.first_tile) * s.rank_tiles};
 }
 
+// The steps of t that the block's tiles want: those of all segments that they are of.
+struct StepsOfBlock {
+    int first, end;
+};
+
+template <class C>
+FBQ_DEVICE StepsOfBlock steps_of_block(const fbq_fused_args &args)
+{
+    if (!C::segmented)
+        return StepsOfBlock{0, args.rank_tiles};
+    const int first = first_tile<C>(args), end = end_tile<C>(args);
+    if (first == end)
+        return StepsOfBlock{0, 0};
+    const TileRanks last = ranks_of<C>(args, end - 1);
+    return StepsOfBlock{ranks_of<C>(args, first).first, last.first + last.steps};
+}
+
 template <class C>
 FBQ_DEVICE int steps_of(const fbq_fused_args &args, const TileRanks &ranks)
 {

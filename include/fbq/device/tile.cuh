@@ -110,16 +110,27 @@ struct Fused {
         flushes == 1 && (Tiles == 1 || ceil_div(most_units, PartUnits) * Tiles > Stages) &&
         (!whole || (Tiles == 1 && Resident) || (Tiles > 2 && Tiles <= 6));
 
-    // Chunks of its share of A that a sub-branch warp has x for at a time (exchange.cuh): four from
-    // a K on of which the default slices leave it more than two, where shared memory is large.
+    // Chunks of its share of A that a sub-branch warp has x for at a time (exchange.cuh), as the
+    // default slices leave it: where t is gathered longest, four. Two launches side by side have no
+    // registers for that. host/geometry.h repeats the choice.
+    static constexpr bool long_shares = Chunks > (Stored::factor == type_i8 ? 127 : 128) ||
+                                        (Chunks >= 64 &&
+                                         (Segmented ? Tiles > 2 || Resident
+                                                    : Tiles > 2 && Stored::factor != type_i8));
     static constexpr int share_chunks =
-        FBQ_LARGE_SHARED && whole && Columns == 1 && Chunks > 128 ? 4 : 2;
+        FBQ_LARGE_SHARED && whole && Columns == 1 && long_shares ? 4 : 2;
 
     // Pieces of A and B that it has on their way (pieces.cuh): as many, or four where they are half
     // as large. host/geometry.h repeats the sizes.
     static constexpr int piece_stages = factor == type_i8 ? 4 : share_chunks;
     static constexpr int block_bytes = block_bytes_of(factor), piece_bytes = 4 * block_bytes;
     static constexpr int piece_scales = factor == type_i8 ? tile_rows * 4 : 0; // behind B's blocks
+
+    // A launch that makes t itself lets the one before go first, but no longer than that lasts. (To
+    // make A's numbers x's takes the registers for that.)
+    static constexpr bool mixed = Stored::factor != X && Stored::factor != type_i8;
+    static constexpr bool turns = FBQ_BULK_COPIES && whole && Columns == 1 && !mixed;
+    static constexpr int ring_barriers = Stages + (Columns > 1 ? Resident : turns);
 
     // Every unit has both its chunks, as far as that is known.
     static constexpr bool whole_units = Chunks > 0 && Chunks % 2 == 0;
@@ -184,16 +195,28 @@ FBQ_DEVICE int parts_of_k(const fbq_fused_args &args)
 }
 
 // Split-K: C::splits neighbouring blocks share their tiles, each with its part of K. Where a block
-// begins its walk over the tiles, how far it is to the next, and which part of K is its.
-template <class C>
-FBQ_DEVICE int first_tile()
+// begins its walk over the tiles, how far it is to the next, before which it ends, and which part
+// of K is its. Of several segments a block takes neighbours, so that most blocks want the t of one
+// segment alone.
+FBQ_DEVICE int tile_of_block(const fbq_fused_args &args, int block)
 {
-    return block_index_x() / C::splits;
+    return block * args.own_tiles + min_int(block, args.more_tiles);
+}
+template <class C>
+FBQ_DEVICE int first_tile(const fbq_fused_args &args)
+{
+    const int block = block_index_x() / C::splits;
+    return C::segmented ? tile_of_block(args, block) : block;
 }
 template <class C>
 FBQ_DEVICE int tile_stride()
 {
-    return grid_blocks_x() / C::splits;
+    return C::segmented ? 1 : grid_blocks_x() / C::splits;
+}
+template <class C>
+FBQ_DEVICE int end_tile(const fbq_fused_args &args)
+{
+    return C::segmented ? tile_of_block(args, block_index_x() / C::splits + 1) : args.tiles;
 }
 template <class C>
 FBQ_DEVICE int split_index()

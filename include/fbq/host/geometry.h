@@ -196,16 +196,25 @@ static inline int64_t fbq__step_bytes(const fbq_layout *l, int64_t m)
 
 #define FBQ__BRANCH_WARPS 4
 
-/* Pieces of A and B that a warp of the sub-branch has on its way: device/tile.cuh, of a kernel that
- * knows K; others leave half of the place unused. */
-static inline int fbq__piece_stages(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
-                                    int64_t m)
+/* Chunks of its share of A that a warp of the sub-branch has x for at a time: device/tile.cuh, of a
+ * kernel that knows K. */
+static inline int fbq__share_chunks(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                    int64_t m, int resident)
 {
     const int large = gpu->capability >= 90 && gpu->capability < 120;
-    return l->format.factor_type == FBQ_I8 ||
-                   (large && fbq__whole(l, pick) && m == 1 && l->chunks > 128)
-               ? 4
-               : 2;
+    const int bytes = l->format.factor_type == FBQ_I8;
+    const int long_shares = l->chunks > (bytes ? 127 : 128) ||
+                            (l->chunks >= 64 && (fbq__segmented(l) ? pick->tiles > 2 || resident
+                                                                   : pick->tiles > 2 && !bytes));
+    return large && fbq__whole(l, pick) && m == 1 && long_shares ? 4 : 2;
+}
+
+/* Pieces of A and B that it has on their way; a kernel that does not know K may leave half of their
+ * place unused. */
+static inline int fbq__piece_stages(const fbq_layout *l, const fbq_gpu *gpu, const fbq_pick *pick,
+                                    int64_t m, int resident)
+{
+    return l->format.factor_type == FBQ_I8 ? 4 : fbq__share_chunks(l, gpu, pick, m, resident);
 }
 
 /* Warps of a block of fused: those of the codes, and with a sub-branch those of device/branch.cuh.
@@ -319,7 +328,8 @@ static inline fbq__shared fbq__shared_of(const fbq_layout *l, const fbq_gpu *gpu
     const int64_t ups =
         fbq__whole(l, pick) && items < FBQ__BRANCH_WARPS ? FBQ__BRANCH_WARPS : items;
     const int inside = fbq__groups(l, gpu, pick) == 1 && results <= ring;
-    const int64_t stages = branch * FBQ__BRANCH_WARPS * fbq__piece_stages(l, gpu, pick, m);
+    const int64_t stages =
+        branch * FBQ__BRANCH_WARPS * fbq__piece_stages(l, gpu, pick, m, resident);
     fbq__shared s;
     s.turn = areas > 1 && !inside ? pick->warps * results : 0;
     s.sums = inside ? 0 : areas * pick->warps * results;
@@ -370,7 +380,8 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
 /* Shall two launches of a fused that makes t itself run side by side? Not if shared memory forbids
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
  * and so do split-K, a first step held in registers, as with more tiles or an x that stays, and
- * integer zero points or int8 factors with groups of 256.
+ * integer zero points or int8 factors with groups of 256, and from sm_100 on 2 bits with fp16 zero
+ * points.
  * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
@@ -380,6 +391,7 @@ static inline int fbq__pairs(const fbq__fixed *f)
     return fbq__whole(&f->layout, pick) && f->problem.m_max == 1 && f->gpu.capability >= 90 &&
            !(format->group == 256 &&
              (format->zero == FBQ_ZERO_CODE || format->factor_type == FBQ_I8)) &&
+           !(f->gpu.capability >= 100 && format->bits == 2 && format->zero == FBQ_ZERO_F16) &&
            pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
@@ -409,8 +421,8 @@ static inline int fbq__one_split(const fbq__fixed *f)
 
 /* Cycles that a block of a chained launch lets pass before it asks for anything (device/fused.cuh):
  * none in one launch that finds no room before a block of the launch before has left, neither
- * beside it nor on a multiprocessor of its own. Measured on an H200 (docs/kernels.md, tries 65 and
- * 85), but for the 500, which launches of so few blocks have as all once had. */
+ * beside it nor on a multiprocessor of its own. Measured on an H200 (docs/kernels.md, tries 65, 85
+ * and 119), but for the 500, which launches of so few blocks have as all once had. */
 static inline int fbq__hold(const fbq__fixed *f)
 {
     if (!fbq__one_split(f))
@@ -418,8 +430,15 @@ static inline int fbq__hold(const fbq__fixed *f)
     if (!fbq__whole(&f->layout, &f->fused))
         return 350;
     if (f->paired)
-        return 1500;
+        return 1000;
     return 2 * fbq__blocks(&f->layout, &f->gpu, &f->fused) <= f->gpu.sms ? 500 : 0;
+}
+
+/* And each warp more than the one before it: two launches side by side are in each other's way all
+ * the time, so the weights of one shall come over all of the other's. */
+static inline int fbq__hold_warp(const fbq__fixed *f)
+{
+    return fbq__one_split(f) && f->paired ? 200 : 0;
 }
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
@@ -434,7 +453,7 @@ static inline int64_t fbq__ahead_bytes(const fbq__fixed *f)
 {
     int64_t warps = f->layout.rank_tiles * f->down.slices * f->down.warps;
     int64_t bytes = fbq__tile_stride(&f->layout, &f->gpu, &f->fused) * f->layout.record_bytes;
-    if (fbq__parts(&f->layout, &f->fused) > 1)
+    if (fbq__parts(&f->layout, &f->fused) > 1 || fbq__segmented(&f->layout))
         return 0;
     return (bytes < 4 << 20 ? bytes : 4 << 20) / warps / 128 * 128;
 }
@@ -483,7 +502,7 @@ static inline void fbq__fused_segments(const fbq_layout *l, int factors, fbq_fus
         segment->first_row = (int)row;
         row += l->shape.segment[s].n;
         segment->end_row = (int)row;
-        segment->first_rank_tile = (int)l->rank_first[s];
+        segment->first_rank_tile = factors ? (int)l->rank_first[s] : 0;
         segment->rank_tiles = factors ? (int)(l->rank_first[s + 1] - l->rank_first[s]) : 0;
         segment->first_block = (int)l->up_first[s];
     }
@@ -494,7 +513,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
 {
     const fbq_layout *l = &f->layout;
     const fbq_pick *pick = &f->fused;
-    const int64_t grid = fbq__blocks(l, &f->gpu, pick);
+    const int64_t grid = fbq__blocks(l, &f->gpu, pick), stride = fbq__tile_stride(l, &f->gpu, pick);
     const int64_t rows = fbq__rows(f, call->m);
     int64_t most = fbq__fused_most_bytes(&f->gpu, pick), least;
     fbq__shared shared = fbq__shared_of(l, &f->gpu, pick, rows, f->resident, 2);
@@ -521,13 +540,15 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->y_stride = call->y_stride ? call->y_stride : l->n;
     args->residual_stride = call->residual_stride ? call->residual_stride : l->n;
     args->record_bytes = l->record_bytes;
-    args->round_bytes = l->record_bytes * fbq__tile_stride(l, &f->gpu, pick);
+    args->round_bytes = l->record_bytes * (fbq__segmented(l) ? 1 : stride);
     args->codes_bytes = (int)l->codes_bytes;
     args->scales_bytes = (int)l->scales_bytes;
     args->m = (int)call->m;
     args->n = (int)l->n;
     args->k = (int)l->shape.k;
     args->tiles = (int)l->tiles;
+    args->own_tiles = (int)(l->tiles / stride);
+    args->more_tiles = (int)(l->tiles % stride);
     args->chunks = (int)l->chunks;
     args->parts = (int)fbq__parts(l, pick);
     args->x_vectors = fbq__vectors(call->x, call->m, args->x_stride);
@@ -538,6 +559,7 @@ static inline void fbq__fused_launch(const fbq__fixed *f, const fbq_call *call,
     args->patience = FBQ__PATIENCE;
     args->chained = call->chained != 0;
     args->hold = fbq__hold(f);
+    args->hold_warp = fbq__hold_warp(f);
     args->x_bytes = (int)fbq__x_bytes(l, &f->gpu, pick, rows, f->resident);
     args->x_slots = (int)fbq__x_slots(l, &f->gpu, pick, f->resident);
     args->round_tiles = (int)fbq__round_tiles(l, &f->gpu, pick, rows);

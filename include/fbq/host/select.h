@@ -165,13 +165,16 @@ static void fbq__down_default(const fbq_problem *problem, const fbq_layout *l, c
     p->blocks_per_sm = 1;
 }
 
-/* Slices of K for a fused that makes t itself: eight chunks each, where the blocks suffice for that
- * and t's gathering stays cheap; 0 where they suffice for so few that down is faster, or with
- * several rows of x, where it is (measured; docs/kernels.md). */
+/* Slices of K for a fused that makes t itself: so many that each warp of the sub-branch has x for
+ * all its chunks at a time, where the blocks suffice for that and t's gathering stays cheap; 0
+ * where they suffice for so few that down is faster, or with several rows of x, where it is
+ * (measured; docs/kernels.md). */
 static int fbq__fused_slices(const fbq_problem *problem, const fbq_layout *l, const fbq_gpu *gpu,
                              const fbq_pick *p)
 {
-    const int64_t wanted = fbq__ceil(l->chunks, 8), most = wanted < 16 ? wanted : 16;
+    const int resident = fbq__resident(l, gpu, p, problem->m_max);
+    const int share = FBQ__BRANCH_WARPS * fbq__share_chunks(l, gpu, p, problem->m_max, resident);
+    const int64_t wanted = fbq__ceil(l->chunks, share), most = wanted < 16 ? wanted : 16;
     int64_t shares;
     if (l->rank_tiles == 0 || problem->launches == 2 || problem->m_max > FBQ__MAX_M_WHOLE ||
         (problem->launches == 0 && problem->m_max > 1))
@@ -207,6 +210,8 @@ static void fbq__fused_default(const fbq_problem *problem, const fbq_layout *l, 
     for (;;) {
         p->slices = fbq__fused_slices(problem, l, gpu, p);
         fbq__choose(l, gpu, problem->m_max, p);
+        if (p->slices) /* again, since how many depends on what was chosen, but that not on it */
+            p->slices = fbq__fused_slices(problem, l, gpu, p);
         if (fbq_pick_check(problem, gpu, p, NULL) == FBQ_OK)
             return;
         if (p->blocks_per_sm > 1)
