@@ -396,7 +396,7 @@ static void test_launches(void **state)
         {"H100", 4096, 128, 8, 1, 8},    {"H100", 4096, 16, 1, 0, 8},
         {"H100", 256, 128, 1, 0, 0},     {"H100", 256, 128, 1, 1, 2},
         {"H100", 64, 128, 1, 1, -1},     {"RTX 3090", 4096, 128, 1, 0, 8},
-        {"RTX 3090", 4096, 64, 1, 1, 8},
+        {"RTX 3090", 4096, 64, 1, 1, 8}, {"H100", 4096, 512, 1, 0, 4}, /* 132 blocks, 32 tiles */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -433,8 +433,8 @@ static void test_segments(void **state)
     p.shape.segments = 3;
     p.shape.segment[1] = p.shape.segment[2] = p.shape.segment[0];
     assert_int_equal(fbq_pick_default(&p, gpu, FBQ_KERNEL_FUSED, &pick, NULL), FBQ_OK);
-    /* 24 tiles of ranks, shared by 132 blocks */
-    assert_int_equal(pick.slices, 5);
+    /* 64 chunks, four for each of four warps */
+    assert_int_equal(pick.slices, 4);
     for (int segments = 1; segments <= FBQ_MAX_SEGMENTS; segments++)
         for (int64_t r = 0; r <= 1024; r += 32)
             for (p.m_max = 1; p.m_max <= 16; p.m_max *= 4) {
