@@ -210,14 +210,15 @@ static fbq_problem problem_of(int shape, int turn)
 {
     static const int groups[] = {32, 64, 128, 256, FBQ_GROUP_ROW};
     const fbq_type type = turn % 2 ? FBQ_BF16 : FBQ_F16;
-    fbq_problem p = {
-        {2 + (shape + turn) % 3, groups[(shape + turn) % 5], (fbq_zero)(turn % 3), type, type},
-        shapes[shape],
-        type,
-        (fbq_type)(1 + (shape + turn) % 3),
-        MOST_ROWS,
-        2,
-        0};
+    const fbq_type factors[] = {type, (fbq_type)(3 - type), type, FBQ_I8};
+    fbq_problem p = {{2 + (shape + turn) % 3, groups[(shape + turn) % 5], (fbq_zero)(turn % 3),
+                      type, factors[(shape + turn) % 4]},
+                     shapes[shape],
+                     type,
+                     (fbq_type)(1 + (shape + turn) % 3),
+                     MOST_ROWS,
+                     2,
+                     0};
     return p;
 }
 

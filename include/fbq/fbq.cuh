@@ -1,7 +1,7 @@
 // fbq/fbq.cuh: the layer for projects that compile with nvcc: typed launchers over the same device
 // code and the same arithmetic of sizes as the C API, and so the same bits for the same picks. (One
-// exception: a Pick with slices, one row of x, K beyond 8192, sm_90 or later. The C API's kernels,
-// which are compiled for one K, then add t up in another order.)
+// exception: a Pick with slices, one row of x, K beyond 4032, sm_90 or later. The C API's kernels,
+// which are compiled for one K, may then add t up in another order.)
 //
 //     #define FBQ_IMPLEMENTATION     // in one translation unit
 //     #include <fbq/fbq.cuh>

@@ -167,6 +167,15 @@ table make()
     add_segmented<bits, type, columns, branch, resident, tiles, splits>(t);
     SIMT_SEGMENTED(ADD)
 #undef ADD
+    // more pieces of a share on their way; factors of other types than x
+    typedef fbq::Format<4, SIMT_GROUP, fbq::zero_none, fbq::type_f16, fbq::type_f16> stored;
+    typedef fbq::Format<4, SIMT_GROUP, fbq::zero_none, fbq::type_f16, fbq::type_i8> stored_i8;
+    add_stored<stored, fbq::type_f16, 1, fbq::branch_whole, SIMT_SEGMENT_CHUNKS, false,
+               SIMT_BASE_WARPS, SIMT_BASE_UNITS, SIMT_BASE_STAGES, 3, 1, true>(t);
+    add_stored<stored_i8, fbq::type_f16, 1, fbq::branch_whole, 0, false, SIMT_BASE_WARPS,
+               SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES, 1, true>(t);
+    add_stored<stored, fbq::type_bf16, 1, fbq::branch_whole, 0, false, SIMT_BASE_WARPS,
+               SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES, 1, true>(t);
     return t;
 }
 
@@ -199,6 +208,9 @@ void add_spread(table &t)
         // more than two pieces of a share on their way
         add<Group, fbq::zero_none, 1, fbq::branch_whole, SIMT_LONG_CHUNKS, false, SIMT_BASE_WARPS,
             SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES>(t);
+        add_stored<fbq::Format<4, Group, fbq::zero_none, fbq::type_f16, fbq::type_i8>,
+                   fbq::type_f16, 1, fbq::branch_whole, SIMT_LONG_BYTES, false, SIMT_BASE_WARPS,
+                   SIMT_BASE_UNITS, SIMT_BASE_STAGES, SIMT_BASE_TILES>(t);
         add_splits<true, 1, 2>(t);
     }
     if constexpr (Group == 128) {

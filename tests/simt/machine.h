@@ -71,6 +71,7 @@ void barriers_ready(site at);
 void barrier_arrive(std::uint32_t b, site at);
 void barrier_expect(std::uint32_t b, std::uint32_t bytes, site at);
 void barrier_wait(std::uint32_t b, std::uint32_t parity, site at);
+void barrier_look(std::uint32_t b, site at);
 // The copy engine comes after all that this thread has done with shared memory so far. A barrier
 // alone says so to threads only.
 void reads_before_copies();

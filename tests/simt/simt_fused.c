@@ -297,16 +297,18 @@ static void long_shares(void **state)
 {
     static const int slices[] = {3, 9, 11};
     (void)state;
-    for (size_t i = 0; i < COUNT(slices); i++) {
+    for (size_t i = 0; i < 2 * COUNT(slices); i++) {
         layer_result first;
         layer_case c = base;
+        const int bytes = i >= COUNT(slices);
         c.n = 170;          /* 11 tiles, as many as shares */
         c.y_type = FBQ_F32; /* fp16 would hide another order of sums */
-        c.k = SIMT_LONG_CHUNKS * 64 - 48;
+        c.k = (bytes ? SIMT_LONG_BYTES : SIMT_LONG_CHUNKS) * 64 - 48;
+        c.factor_type = bytes ? FBQ_I8 : FBQ_F16;
         c.k_known = 1;
         c.r = 10;
         c.sms = 11;
-        c.one_launch = slices[i];
+        c.one_launch = slices[i % COUNT(slices)];
         c.resident = 3;
         c.chained = i % 2;
         c.x_shift = i == 1;

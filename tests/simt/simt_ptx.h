@@ -283,7 +283,10 @@ FBQ_DEVICE void stg_u16(void *p, u32 v, simt::site at = SIMT_HERE)
 }
 
 FBQ_DEVICE void hold(int) {}
-FBQ_DEVICE void hold(int, saddr) {}
+FBQ_DEVICE void hold(int, saddr b, simt::site at = SIMT_HERE)
+{
+    simt::barrier_look(b, at);
+}
 
 // ---- Words that blocks of one launch exchange ----
 

@@ -163,6 +163,30 @@ static void others(void **state)
     check(&c);
 }
 
+/* In one launch: a K for which the sub-branch's warps have more on their way, int8 factors, and
+ * such of another type than x. */
+static void one_launch(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 12; variant++) {
+        const shape *s = &shapes[variant / 3];
+        layer_case c = case_of(s, 1);
+        vary(&c, variant);
+        if (variant % 3 == 0) {
+            c.k = SIMT_SEGMENT_CHUNKS * 64 - 40;
+            c.k_known = 1;
+            c.tiles = 3;
+        } else if (variant % 3 == 1) {
+            c.factor_type = FBQ_I8;
+        } else {
+            c.x_type = FBQ_BF16;
+        }
+        make_one_launch(&c, s);
+        c.impatient = variant >= 6;
+        check(&c);
+    }
+}
+
 /* Small integers: the reference's bits, however the sums are split. */
 static void exact_bits(void **state)
 {
@@ -324,6 +348,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_round),
         cmocka_unit_test(splits),
         cmocka_unit_test(others),
+        cmocka_unit_test(one_launch),
         cmocka_unit_test(exact_bits),
         cmocka_unit_test(same_bits_in_any_order),
         cmocka_unit_test(same_bits_as_apart),

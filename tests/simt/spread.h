@@ -11,8 +11,11 @@
 #define SIMT_BASE_STAGES 2
 #define SIMT_BASE_TILES 2
 
-/* A K for which the sub-branch's warps have more on their way, in chunks. */
+/* A K for which the sub-branch's warps have more on their way, in chunks: of a layer alone, with
+ * int8 factors, and of several segments. */
 #define SIMT_LONG_CHUNKS 132
+#define SIMT_LONG_BYTES 128
+#define SIMT_SEGMENT_CHUNKS 64
 
 /* group, zero kind; warps, units of a part, stages, tiles; K in chunks when it is compiled in, else
  * 0; does all of x stay in shared memory; has the kernel for one row of x the sub-branch (the

@@ -419,6 +419,14 @@ static inline int fbq__one_split(const fbq__fixed *f)
 #define FBQ__PATIENCE 256
 #endif
 
+/* Does fused make A's numbers x's? It then has no registers to see that its turn has come
+ * (device/tile.cuh). */
+static inline int fbq__mixed(const fbq__fixed *f)
+{
+    return f->layout.format.factor_type != f->problem.x_type &&
+           f->layout.format.factor_type != FBQ_I8;
+}
+
 /* Cycles that a block of a chained launch lets pass before it asks for anything (device/fused.cuh):
  * none in one launch that finds no room before a block of the launch before has left, neither
  * beside it nor on a multiprocessor of its own. Measured on an H200 (docs/kernels.md, tries 65, 85
@@ -430,15 +438,16 @@ static inline int fbq__hold(const fbq__fixed *f)
     if (!fbq__whole(&f->layout, &f->fused))
         return 350;
     if (f->paired)
-        return 1000;
+        return fbq__mixed(f) ? 1500 : 1000;
     return 2 * fbq__blocks(&f->layout, &f->gpu, &f->fused) <= f->gpu.sms ? 500 : 0;
 }
 
 /* And each warp more than the one before it: two launches side by side are in each other's way all
- * the time, so the weights of one shall come over all of the other's. */
+ * the time, so the weights of one shall come over all of the other's. Not where the last would hold
+ * for thousands of cycles though its turn had come. */
 static inline int fbq__hold_warp(const fbq__fixed *f)
 {
-    return fbq__one_split(f) && f->paired ? 200 : 0;
+    return fbq__one_split(f) && f->paired && !fbq__mixed(f) ? 200 : 0;
 }
 
 static inline int fbq__vectors(const void *x, int64_t m, int64_t stride)
