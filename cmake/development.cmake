@@ -51,10 +51,12 @@ function(fbq_set_test name)
     set(arg_TIMEOUT 600)
   endif()
   set_tests_properties(${name} PROPERTIES
-    LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77)
+    LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
+    # The user's own tuning changes no test.
+    ENVIRONMENT_MODIFICATION "FBQ_CACHE_DIR=set:${CMAKE_BINARY_DIR}/no-wisdom")
   if(FBQ_SANITIZE)
     # AddressSanitizer's own dlopen does not know the program's run path.
-    set_tests_properties(${name} PROPERTIES
+    set_property(TEST ${name} APPEND PROPERTY
       ENVIRONMENT_MODIFICATION "LD_LIBRARY_PATH=path_list_prepend:${FBQ_CUDA_LIB_DIR}")
   endif()
 endfunction()

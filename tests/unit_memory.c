@@ -34,7 +34,10 @@ static void counted_free(void *memory)
 #define FBQ_IMPLEMENTATION
 #include <fbq/fbq.h>
 
+#include "support/records.h"
 #include "support/refusal.h"
+
+#define WISDOM "unit_memory.wisdom" /* in the folder that the test runs in */
 
 static fbq_layout layout;
 static uint8_t codes[20 * 70], weights[8192], down[8192], up[8192];
@@ -94,7 +97,7 @@ static fbq_status compile(fbq_error *error)
 
 static fbq_status open_and_prepare(fbq_error *error)
 {
-    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL};
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM};
     fbq_context *context;
     fbq_plan *plan;
     fbq_status status = fbq_open(&options, &context, error);
@@ -109,7 +112,7 @@ static fbq_status open_and_prepare(fbq_error *error)
 
 static fbq_status open_and_reconstruct(fbq_error *error)
 {
-    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL};
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM};
     const fbq_reconstruction what = {problem.format, problem.shape, FBQ_F16, 0};
     fbq_context *context;
     fbq_reconstruct_plan *plan;
@@ -120,6 +123,25 @@ static fbq_status open_and_reconstruct(fbq_error *error)
     if (status == FBQ_OK)
         fbq_reconstruct_plan_free(plan);
     fbq_close(context);
+    return status;
+}
+
+/* More records than the first piece of memory holds. */
+static fbq_status read_and_write_wisdom(fbq_error *error)
+{
+    static const fbq_gpu h200 = {"H200", 90, 132, 232448, 233472, 65536};
+    fbq_wisdom *wisdom;
+    fbq_status status = fbq_wisdom_new(&wisdom, error);
+    if (status != FBQ_OK)
+        return status;
+    for (int i = 0; i < 40 && status == FBQ_OK; i++) {
+        const fbq_problem p = record_problem(16 + i, 128, 0, 1);
+        const fbq_record r = record_of(&p, &h200, FBQ_KERNEL_FUSED);
+        status = fbq_wisdom_add(wisdom, &r, error);
+    }
+    if (status == FBQ_OK)
+        status = fbq_wisdom_write(wisdom, WISDOM, error);
+    fbq_wisdom_free(wisdom);
     return status;
 }
 
@@ -165,6 +187,7 @@ static void test_compiling(void **state)
     if (compile(NULL) == FBQ_ERR_NO_NVRTC)
         skip();
     exhaust(compile, 1);
+    exhaust(read_and_write_wisdom, 8);
     exhaust(open_and_prepare, 4);
     exhaust(open_and_reconstruct, 3);
     /* no memory for the compiler's log: the refusal itself still comes through */
@@ -176,9 +199,17 @@ static void test_compiling(void **state)
     fail_at = -1;
 }
 
+static int wisdom_remove(void **state)
+{
+    (void)state;
+    remove(WISDOM);
+    remove(WISDOM ".lock");
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_packing),
                                        cmocka_unit_test(test_compiling)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, wisdom_remove, wisdom_remove);
 }

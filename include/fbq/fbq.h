@@ -26,10 +26,16 @@
 #ifndef FBQ_H
 #define FBQ_H
 
+#ifdef FBQ_IMPLEMENTATION
+#include "host/posix.h"
+#endif
+
 #include "version.h"
 #include "status.h"
 #include "types.h"
 #include "pick.h"
+#include "problem.h"
+#include "wisdom.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,10 +44,6 @@ extern "C" {
 /* A CUDA stream, declared as the driver declares it, so that CUstream and cudaStream_t both fit. */
 struct CUstream_st;
 
-/* Symbols carry the version, so that two libraries with different fbq inside share a process. */
-#define FBQ_SYMBOL_OF(name, major, minor) name##_v##major##_##minor
-#define FBQ_SYMBOL_IN(name, major, minor) FBQ_SYMBOL_OF(name, major, minor)
-#define FBQ_SYMBOL(name) FBQ_SYMBOL_IN(name, FBQ_VERSION_MAJOR, FBQ_VERSION_MINOR)
 #define fbq_version FBQ_SYMBOL(fbq_version)
 #define fbq_status_string FBQ_SYMBOL(fbq_status_string)
 #define fbq_layout_of FBQ_SYMBOL(fbq_layout_of)
@@ -68,11 +70,13 @@ struct CUstream_st;
 #define fbq_open FBQ_SYMBOL(fbq_open)
 #define fbq_close FBQ_SYMBOL(fbq_close)
 #define fbq_context_gpu FBQ_SYMBOL(fbq_context_gpu)
+#define fbq_context_wisdom FBQ_SYMBOL(fbq_context_wisdom)
 #define fbq_prepare FBQ_SYMBOL(fbq_prepare)
 #define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
 #define fbq_plan_scratch_bytes FBQ_SYMBOL(fbq_plan_scratch_bytes)
 #define fbq_plan_state_bytes FBQ_SYMBOL(fbq_plan_state_bytes)
 #define fbq_plan_pick FBQ_SYMBOL(fbq_plan_pick)
+#define fbq_plan_found FBQ_SYMBOL(fbq_plan_found)
 #define fbq_linear FBQ_SYMBOL(fbq_linear)
 #define fbq_prepare_reconstruct FBQ_SYMBOL(fbq_prepare_reconstruct)
 #define fbq_reconstruct_plan_free FBQ_SYMBOL(fbq_reconstruct_plan_free)
@@ -188,31 +192,6 @@ fbq_status fbq_reference(const fbq_parts *parts, int64_t first, int64_t rows, in
  * Picks
  * --------------------------------------------------------------------------------------------- */
 
-/* What is to be run, as far as it decides which kernels are built. */
-typedef struct fbq_problem {
-    fbq_format format;
-    fbq_shape shape;
-    fbq_type x_type; /* of x and the bias: FBQ_F16 or FBQ_BF16 */
-    fbq_type y_type; /* of y and the residual: FBQ_F16, FBQ_BF16 or FBQ_F32 */
-    int m_max;    /* most rows of x a call will bring, 1 .. 16; beyond: fbq_prepare_reconstruct */
-    int launches; /* what the default picks make of a layer with a sub-branch: 2, down and fused;
-                   * 1, a fused that makes t itself, for up to 8 rows; 0, the faster of both in
-                   * a chain */
-    int batch_invariant; /* not 0: a row of y has the same bits however many rows a call brings, 1
-                          * .. m_max, and whatever the others are. All calls then take the kernel
-                          * for m_max rows, which a single row pays for */
-} fbq_problem;
-
-/* What a pick depends on of a GPU. */
-typedef struct fbq_gpu {
-    char name[64];
-    int capability;   /* major * 10 + minor: 80, 86, 89, 90, 100, 120 */
-    int sms;          /* streaming multiprocessors */
-    int shared_block; /* most shared memory a block may opt in to, bytes */
-    int shared_sm;    /* shared memory of a multiprocessor, bytes */
-    int registers_sm; /* 32-bit registers of a multiprocessor */
-} fbq_gpu;
-
 /* The one legality predicate: would this pick run this problem on this GPU? */
 fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const fbq_pick *pick,
                           fbq_error *error);
@@ -263,10 +242,13 @@ typedef struct fbq_options {
                                 * for the GPU at hand */
     const char *cuda_library;  /* NULL: libcuda.so.1 */
     const char *nvrtc_library; /* NULL: libnvrtc.so and its versioned names, newest first */
+    const char *wisdom_file;   /* NULL: that of fbq_wisdom_path; "": none */
 } fbq_options;
 
-/* Open the driver and NVRTC. options may be NULL for defaults. Thread-safe; needs no current
- * CUcontext. FBQ_ERR_NO_DRIVER, _NO_NVRTC, _NO_DEVICE, _CAPABILITY, _OLD_DRIVER. */
+/* Open the driver and NVRTC, and read the wisdom file, now and never again: a tuning elsewhere does
+ * not change one's bits in mid-run. A file that is damaged or cannot be read makes nothing fail
+ * (fbq_context_wisdom). options may be NULL for defaults. Thread-safe; needs no current CUcontext.
+ * FBQ_ERR_NO_DRIVER, _NO_NVRTC, _NO_DEVICE, _CAPABILITY, _OLD_DRIVER, _OUT_OF_HOST. */
 fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error *error);
 
 /* Close a context after its plans are freed. NULL is fine. */
@@ -275,12 +257,18 @@ void fbq_close(fbq_context *context);
 /* The GPU of a context. FBQ_ERR_NULL when either pointer is NULL. Thread-safe. */
 fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
 
+/* What a context read of the wisdom file, its own until it is closed; NULL for a NULL context.
+ * fbq_wisdom_warning says what was wrong with the file, or why it could not be read. Thread-safe.
+ */
+const fbq_wisdom *fbq_context_wisdom(const fbq_context *context);
+
 /* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
- * `fused` may each be NULL for the default picks: one each for single rows of x, for 2 to 4, for
- * 5 to 8 and for more. Several threads may prepare on one context. A default whose code spills with
- * the NVRTC at hand is built again with fewer warps (fbq_plan_pick tells); a given pick is refused
- * with FBQ_ERR_PICK. Fails with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
+ * `fused` may each be NULL for the picks that fbq_wisdom_find finds: one each for single rows of x,
+ * for 2 to 4, for 5 to 8 and for more. Several threads may prepare on one context. Where a pick
+ * from the wisdom spills with the NVRTC at hand, the defaults are taken; a default is built again
+ * with fewer warps (fbq_plan_pick and fbq_plan_found tell); a given pick is refused with
+ * FBQ_ERR_PICK. Fails with what fbq_compile says, FBQ_ERR_WRONG_DEVICE or FBQ_ERR_CUDA. */
 fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const fbq_pick *down,
                        const fbq_pick *fused, fbq_plan **plan, fbq_error *error);
 
@@ -297,6 +285,9 @@ size_t fbq_plan_state_bytes(const fbq_plan *plan);
 /* The pick that a plan uses for a kernel in calls of m rows. FBQ_ERR_NULL, FBQ_ERR_SIZE when m is
  * not 1 .. m_max, FBQ_ERR_PICK when there is no such kernel. */
 fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick);
+
+/* How that pick was found. Statuses likewise. */
+fbq_status fbq_plan_found(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_found *found);
 
 /* One layer, one call. All pointers are device pointers.
  *

@@ -21,6 +21,7 @@ typedef enum fbq_status {
     FBQ_ERR_PACKED = 108,      /* packed bytes: wrong magic, version, part or sizes */
     FBQ_ERR_UNSUPPORTED = 109, /* well formed, but no kernel serves it in this version */
     FBQ_ERR_PICK = 110,        /* a pick breaks the legality predicate */
+    FBQ_ERR_WISDOM = 111,      /* a record of tuning is not one, or says what cannot be */
 
     /* 2xx: the machine lacks something. */
     FBQ_ERR_NO_DRIVER = 200,    /* the CUDA driver library cannot be opened */
@@ -31,9 +32,11 @@ typedef enum fbq_status {
     FBQ_ERR_OLD_DRIVER = 205,   /* the driver or NVRTC lacks a function that is needed */
 
     /* 3xx: something that was asked for went wrong. */
-    FBQ_ERR_CUDA = 300,       /* a driver call failed */
-    FBQ_ERR_COMPILE = 301,    /* NVRTC refused the kernel source */
-    FBQ_ERR_OUT_OF_HOST = 302 /* malloc returned NULL */
+    FBQ_ERR_CUDA = 300,        /* a driver call failed */
+    FBQ_ERR_COMPILE = 301,     /* NVRTC refused the kernel source */
+    FBQ_ERR_OUT_OF_HOST = 302, /* malloc returned NULL */
+    FBQ_ERR_FILE = 303,        /* a file or folder cannot be found, read or written */
+    FBQ_ERR_LOCK = 304         /* others held a file's lock for too long */
 } fbq_status;
 
 #endif /* FBQ_STATUS_H */

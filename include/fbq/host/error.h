@@ -4,6 +4,8 @@
 #ifndef FBQ_HOST_ERROR_H
 #define FBQ_HOST_ERROR_H
 
+#include "posix.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +56,8 @@ const char *fbq_status_string(fbq_status status)
         return "no kernel of this version serves this combination";
     case FBQ_ERR_PICK:
         return "the pick is not legal for this problem and GPU";
+    case FBQ_ERR_WISDOM:
+        return "a record of tuning is damaged or makes no sense";
     case FBQ_ERR_NO_DRIVER:
         return "the CUDA driver library cannot be opened";
     case FBQ_ERR_NO_NVRTC:
@@ -72,6 +76,10 @@ const char *fbq_status_string(fbq_status status)
         return "NVRTC refused the kernel source";
     case FBQ_ERR_OUT_OF_HOST:
         return "out of host memory";
+    case FBQ_ERR_FILE:
+        return "a file or folder cannot be found, read or written";
+    case FBQ_ERR_LOCK:
+        return "other processes held a file's lock for too long";
     }
     return "unknown status";
 }

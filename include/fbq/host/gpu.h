@@ -10,6 +10,7 @@
 #include <cuda.h>
 
 #include "jit.h"
+#include "wisdom_file.h"
 
 #if CUDA_VERSION < 12000
 #error "fbq needs the headers of CUDA 12 or later"
@@ -50,6 +51,7 @@ struct fbq_context {
     fbq_gpu gpu;
     CUdevice device;
     int ptx; /* capability to compile PTX for, 0: a cubin for the GPU */
+    fbq_wisdom *wisdom;
 };
 
 static fbq_status fbq__driver_open(const char *path, fbq__driver *d, fbq_error *error)
@@ -141,6 +143,24 @@ static fbq_status fbq__gpu_read(const fbq__driver *d, int ordinal, CUdevice *dev
     return FBQ_OK;
 }
 
+/* Read the wisdom file, "" for none; whatever is wrong with it is a warning in the wisdom. */
+static fbq_status fbq__context_wisdom_read(fbq_context *context, const char *file, fbq_error *error)
+{
+    char path[FBQ__PATH_BYTES];
+    fbq_error why;
+    fbq_status status = FBQ_OK;
+    FBQ__TRY(fbq_wisdom_new(&context->wisdom, error));
+    if (!file)
+        status = fbq_wisdom_path(path, sizeof path, &why);
+    if (status == FBQ_OK && (!file || file[0]))
+        status = fbq_wisdom_read(context->wisdom, file ? file : path, &why);
+    if (status == FBQ_ERR_OUT_OF_HOST)
+        return fbq__fail(error, status, 0, "%s", why.detail);
+    if (status != FBQ_OK)
+        snprintf(context->wisdom->warning, sizeof context->wisdom->warning, "%.511s", why.detail);
+    return FBQ_OK;
+}
+
 fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error *error)
 {
     fbq_options defaults;
@@ -163,6 +183,8 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
         status = fbq__gpu_read(&c->driver, options->device, &c->device, &c->gpu, error);
     if (status == FBQ_OK)
         status = fbq__nvrtc_open(options->nvrtc_library, &c->nvrtc, error);
+    if (status == FBQ_OK)
+        status = fbq__context_wisdom_read(c, options->wisdom_file, error);
     if (status != FBQ_OK) {
         fbq_close(c);
         return status;
@@ -178,6 +200,7 @@ void fbq_close(fbq_context *context)
     fbq__nvrtc_close(&context->nvrtc);
     if (context->driver.library)
         dlclose(context->driver.library);
+    fbq_wisdom_free(context->wisdom);
     FBQ_FREE(context);
 }
 
@@ -187,6 +210,11 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu)
         return FBQ_ERR_NULL;
     *gpu = context->gpu;
     return FBQ_OK;
+}
+
+const fbq_wisdom *fbq_context_wisdom(const fbq_context *context)
+{
+    return context ? context->wisdom : NULL;
 }
 
 /* Is a CUcontext of this GPU current in this thread? */

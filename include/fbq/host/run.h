@@ -11,6 +11,7 @@
 typedef struct fbq__served {
     fbq__fixed fixed;
     CUkernel down, fused;
+    fbq_found found[FBQ_KERNELS];
 } fbq__served;
 
 struct fbq_plan {
@@ -75,6 +76,9 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     CUresult result;
     fbq_status status;
     *fused_failed = 0;
+    if (plan->library[index]) /* of a try that was compiled to something unfit */
+        c->driver.library_unload(plan->library[index]);
+    plan->library[index] = NULL;
     fbq__program_source(f, kernels, down ? 2 : 1, source, sizeof source);
     FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
     result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
@@ -89,24 +93,49 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     return status;
 }
 
-static fbq_status fbq__served_rebuild(fbq_plan *plan, int index, int *fused_failed,
-                                      fbq_error *error)
+/* The caller's pick, or what the wisdom knows; NULL for the wisdom leaves the default. */
+static fbq_status fbq__pick_take(const fbq_wisdom *wisdom, fbq__served *served, fbq_kernel kernel,
+                                 const fbq_pick *given, fbq_error *error)
 {
-    plan->context->driver.library_unload(plan->library[index]);
-    plan->library[index] = NULL;
-    return fbq__served_build(plan, index, fused_failed, error);
-}
-
-static fbq_status fbq__pick_take(const fbq_gpu *gpu, const fbq_problem *problem, fbq_kernel kernel,
-                                 const fbq_pick *given, fbq_pick *pick, fbq_error *error)
-{
+    fbq__fixed *f = &served->fixed;
+    fbq_pick *pick = kernel == FBQ_KERNEL_DOWN ? &f->down : &f->fused;
+    fbq_found *found = &served->found[kernel];
     if (!given)
-        return fbq_pick_default(problem, gpu, kernel, pick, error);
+        return fbq_wisdom_find(wisdom, &f->problem, &f->gpu, kernel, pick, found, error);
     if (given->kernel != kernel)
         return fbq__fail(error, FBQ_ERR_PICK, 0, "the pick given for %s is one for kernel %d",
                          fbq__kernel_name[kernel], (int)given->kernel);
     *pick = *given;
-    return fbq_pick_check(problem, gpu, given, error);
+    found->rung = FBQ_RUNG_GIVEN;
+    return fbq_pick_check(&f->problem, &f->gpu, given, error);
+}
+
+/* Take picks and build what they ask for. */
+static fbq_status fbq__served_take(fbq_plan *plan, int index, const fbq_wisdom *wisdom,
+                                   const fbq_pick *down, const fbq_pick *fused, int *fused_failed,
+                                   fbq_error *error)
+{
+    fbq__served *served = &plan->served[index];
+    fbq_status status;
+    *fused_failed = 0;
+    FBQ__TRY(fbq__pick_take(wisdom, served, FBQ_KERNEL_DOWN, down, error));
+    FBQ__TRY(fbq__pick_take(wisdom, served, FBQ_KERNEL_FUSED, fused, error));
+    fbq__fix(&served->fixed);
+    status = fbq__served_build(plan, index, fused_failed, error);
+    if (*fused_failed && served->fixed.paired) { /* it spills with so few registers */
+        served->fixed.paired = 0;
+        status = fbq__served_build(plan, index, fused_failed, error);
+    }
+    return status;
+}
+
+static int fbq__from_wisdom(const fbq__served *served)
+{
+    int some = 0;
+    for (int kernel = 0; kernel < FBQ_KERNELS; kernel++)
+        some |= served->found[kernel].rung > FBQ_RUNG_GIVEN &&
+                served->found[kernel].rung < FBQ_RUNG_DEFAULT;
+    return some;
 }
 
 /* Picks, kernels and sizes for a class. */
@@ -124,14 +153,9 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     if (plan->context->ptx) /* what is compiled for decides, not what it runs on */
         f->gpu.capability = plan->context->ptx;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
-    FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_DOWN, down, &f->down, error));
-    FBQ__TRY(fbq__pick_take(&f->gpu, &f->problem, FBQ_KERNEL_FUSED, fused, &f->fused, error));
-    fbq__fix(f);
-    status = fbq__served_build(plan, index, &fused_failed, &why);
-    if (fused_failed && f->paired) { /* it spills with so few registers */
-        f->paired = 0;
-        status = fbq__served_rebuild(plan, index, &fused_failed, &why);
-    }
+    status = fbq__served_take(plan, index, plan->context->wisdom, down, fused, &fused_failed, &why);
+    if (status == FBQ_ERR_PICK && fbq__from_wisdom(&plan->served[index]))
+        status = fbq__served_take(plan, index, NULL, down, fused, &fused_failed, &why);
     /* A compiler that is not the one the defaults were chosen with may want more registers. */
     while (fused_failed && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
@@ -139,7 +163,7 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
         f->paired = 0;
-        status = fbq__served_rebuild(plan, index, &fused_failed, &why);
+        status = fbq__served_build(plan, index, &fused_failed, &why);
     }
     if (status != FBQ_OK && error)
         *error = why;
@@ -207,17 +231,33 @@ size_t fbq_plan_state_bytes(const fbq_plan *plan)
     return fbq__plan_most(plan, fbq__state_bytes);
 }
 
-fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
+/* What serves calls of m rows. */
+static fbq_status fbq__plan_served(const fbq_plan *plan, fbq_kernel kernel, int64_t m,
+                                   const void *out, const fbq__served **served)
 {
-    const fbq__fixed *f;
-    if (!plan || !pick)
+    if (!plan || !out)
         return FBQ_ERR_NULL;
     if (m < 1 || m > plan->problem.m_max)
         return FBQ_ERR_SIZE;
     if ((unsigned)kernel >= FBQ_KERNELS)
         return FBQ_ERR_PICK;
-    f = &plan->served[fbq__class_for(&plan->problem, m)].fixed;
-    *pick = kernel == FBQ_KERNEL_DOWN ? f->down : f->fused;
+    *served = &plan->served[fbq__class_for(&plan->problem, m)];
+    return FBQ_OK;
+}
+
+fbq_status fbq_plan_pick(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_pick *pick)
+{
+    const fbq__served *served;
+    FBQ__TRY(fbq__plan_served(plan, kernel, m, pick, &served));
+    *pick = kernel == FBQ_KERNEL_DOWN ? served->fixed.down : served->fixed.fused;
+    return FBQ_OK;
+}
+
+fbq_status fbq_plan_found(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fbq_found *found)
+{
+    const fbq__served *served;
+    FBQ__TRY(fbq__plan_served(plan, kernel, m, found, &served));
+    *found = served->found[kernel];
     return FBQ_OK;
 }
 

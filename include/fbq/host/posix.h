@@ -1,0 +1,20 @@
+/* fbq/host/posix.h: POSIX beside C11, which strict C11 hides unless it is asked for before the
+ * first header of the C library. Included before any such.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_HOST_POSIX_H
+#define FBQ_HOST_POSIX_H
+
+#if !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#error \
+    "fbq needs POSIX: include fbq.h with FBQ_IMPLEMENTATION before any other header, or compile \
+with -D_POSIX_C_SOURCE=200809L or -std=gnu11"
+#endif
+
+#endif /* FBQ_HOST_POSIX_H */

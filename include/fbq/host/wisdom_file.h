@@ -1,0 +1,308 @@
+/* fbq/host/wisdom_file.h: wisdom in a file that many processes read and write, and that is whole
+ * whenever one of them dies.
+ *
+ * Writing: lock PATH.lock, read PATH, merge, write PATH.tmp, fsync it, rename it to PATH, fsync the
+ * folder. The lock belongs to the open file (flock), so that the kernel takes it back from a
+ * process that dies, and threads exclude each other too; PATH.tmp can have one name, since only the
+ * holder of the lock writes it. Readers need no lock: what PATH names is always a whole file.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FBQ_HOST_WISDOM_FILE_H
+#define FBQ_HOST_WISDOM_FILE_H
+
+#include "posix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "wisdom.h"
+
+#define FBQ__PATH_BYTES 4096
+#define FBQ__WISDOM_MOST_BYTES (64 << 20) /* a file that is longer is not wisdom */
+
+/* How long a writer waits for others. */
+#ifndef FBQ_LOCK_SECONDS
+#define FBQ_LOCK_SECONDS 10
+#endif
+
+static fbq_status fbq__file_fail(fbq_error *error, const char *what, const char *path)
+{
+    return fbq__fail(error, FBQ_ERR_FILE, 0, "cannot %s %.300s: %s", what, path, strerror(errno));
+}
+
+/* `path` with something behind it, such as ".lock". */
+static fbq_status fbq__path_join(char *out, const char *path, const char *tail, fbq_error *error)
+{
+    if (snprintf(out, FBQ__PATH_BYTES, "%s%s", path, tail) >= FBQ__PATH_BYTES)
+        return fbq__fail(error, FBQ_ERR_FILE, 0, "the path %.60s... is longer than %d bytes", path,
+                         FBQ__PATH_BYTES - 1);
+    return FBQ_OK;
+}
+
+fbq_status fbq_wisdom_path(char *path, size_t bytes, fbq_error *error)
+{
+    static const struct {
+        const char *variable, *tail;
+    } places[] = {{"FBQ_CACHE_DIR", "/wisdom"},
+                  {"XDG_CACHE_HOME", "/fbq/wisdom"},
+                  {"HOME", "/.cache/fbq/wisdom"}};
+    FBQ__NOT_NULL(path, error);
+    for (int i = 0; i < 3; i++) {
+        const char *folder = getenv(places[i].variable);
+        if (!folder || !folder[0])
+            continue;
+        if (snprintf(path, bytes, "%s%s", folder, places[i].tail) < (int)bytes)
+            return FBQ_OK;
+        return fbq__fail(error, FBQ_ERR_BUFFER, 0, "path has %zu bytes; expected %zu", bytes,
+                         strlen(folder) + strlen(places[i].tail) + 1);
+    }
+    return fbq__fail(error, FBQ_ERR_FILE, 0,
+                     "none of FBQ_CACHE_DIR, XDG_CACHE_HOME and HOME is set: no place for wisdom");
+}
+
+/* ---- Reading ---- */
+
+/* All of a file; nothing where there is none. */
+static fbq_status fbq__file_read(const char *path, fbq__list *text, fbq_error *error)
+{
+    char piece[16384];
+    ssize_t got;
+    fbq_status status = FBQ_OK;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return errno == ENOENT ? FBQ_OK : fbq__file_fail(error, "open", path);
+    do {
+        got = read(file, piece, sizeof piece);
+        if (got < 0 && errno != EINTR)
+            status = fbq__file_fail(error, "read", path);
+        else if (got > 0)
+            status = fbq__list_append(text, piece, (size_t)got, 1, error);
+        if (text->count > FBQ__WISDOM_MOST_BYTES)
+            status = fbq__fail(error, FBQ_ERR_FILE, 0,
+                               "%.300s is longer than %d bytes, so it is not wisdom: move it away",
+                               path, FBQ__WISDOM_MOST_BYTES);
+    } while (status == FBQ_OK && got != 0);
+    close(file);
+    return status;
+}
+
+/* A damaged line: the first is told of. */
+static void fbq__wisdom_warn(fbq_wisdom *wisdom, const char *path, size_t line, const char *why)
+{
+    if (wisdom->damaged++ == 0)
+        snprintf(wisdom->warning, sizeof wisdom->warning, "%.200s:%zu: %.250s", path, line, why);
+}
+
+static fbq_status fbq__wisdom_take_text(fbq_wisdom *wisdom, const char *path, const char *text,
+                                        size_t bytes, fbq_error *error)
+{
+    size_t number = 1;
+    for (size_t at = 0; at < bytes; number++) {
+        const char *line = text + at, *end = (const char *)memchr(line, '\n', bytes - at);
+        const size_t length = end ? (size_t)(end - line) : bytes - at;
+        fbq_record record;
+        fbq_error why;
+        fbq_status status;
+        at += length + 1;
+        if (length == 0 || line[0] == '#')
+            continue;
+        status = fbq__record_read(line, length, &record, &why);
+        if (status == FBQ_OK)
+            FBQ__TRY(fbq__wisdom_take(wisdom, &record, error));
+        else if (status == FBQ_ERR_UNSUPPORTED) {
+            FBQ__TRY(fbq__list_append(&wisdom->later, line, length, 1, error));
+            FBQ__TRY(fbq__list_append(&wisdom->later, "\n", 1, 1, error));
+        } else
+            fbq__wisdom_warn(wisdom, path, number, why.detail);
+    }
+    return FBQ_OK;
+}
+
+fbq_status fbq_wisdom_read(fbq_wisdom *wisdom, const char *path, fbq_error *error)
+{
+    fbq__list text = {NULL, 0, 0};
+    fbq_status status;
+    FBQ__NOT_NULL(wisdom, error);
+    FBQ__NOT_NULL(path, error);
+    status = fbq__file_read(path, &text, error);
+    if (status == FBQ_OK)
+        status = fbq__wisdom_take_text(wisdom, path, text.items, text.count, error);
+    FBQ_FREE(text.items);
+    return status;
+}
+
+/* ---- Writing ---- */
+
+/* The folder of a path, "." where it names none. */
+static void fbq__folder_of(const char *path, char *folder)
+{
+    const char *slash = strrchr(path, '/');
+    const int length = slash ? (int)(slash - path) : 0;
+    snprintf(folder, FBQ__PATH_BYTES, "%.*s", length ? length : 1,
+             length  ? path
+             : slash ? "/"
+                     : ".");
+}
+
+/* Make the folders that a path needs and that are missing, for this user alone. */
+static fbq_status fbq__folders_make(const char *path, fbq_error *error)
+{
+    char folder[FBQ__PATH_BYTES];
+    fbq__folder_of(path, folder);
+    for (char *c = folder + 1;; c++) {
+        const char was = *c;
+        if (was != '/' && was != 0)
+            continue;
+        *c = 0;
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST && errno != EISDIR && access(folder, F_OK))
+            return fbq__file_fail(error, "make the folder", folder);
+        if (!was)
+            return FBQ_OK;
+        *c = was;
+    }
+}
+
+/* Open and lock PATH.lock; the caller closes it. It is never removed: who waits for it would then
+ * hold another file than who comes later. */
+static fbq_status fbq__lock(const char *path, int *out, fbq_error *error)
+{
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+    const struct timespec pause = {0, 5000000};
+    char name[FBQ__PATH_BYTES];
+    int file, tries = FBQ_LOCK_SECONDS * 200;
+    FBQ__TRY(fbq__path_join(name, path, ".lock", error));
+    file = open(name, flags, 0600);
+    if (file < 0 && errno == ENOENT) {
+        FBQ__TRY(fbq__folders_make(path, error));
+        file = open(name, flags, 0600);
+    }
+    if (file < 0)
+        return fbq__file_fail(error, "open", name);
+    while (flock(file, LOCK_EX | LOCK_NB) != 0) {
+        fbq_status status = FBQ_OK;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            status = fbq__file_fail(error, "lock", name);
+        else if (tries-- == 0)
+            status = fbq__fail(error, FBQ_ERR_LOCK, 0,
+                               "another process has held %.300s for %d seconds: see which (fuser), "
+                               "or try again",
+                               name, FBQ_LOCK_SECONDS);
+        if (status != FBQ_OK) {
+            close(file);
+            return status;
+        }
+        nanosleep(&pause, NULL);
+    }
+    *out = file;
+    return FBQ_OK;
+}
+
+static int fbq__write_all(int file, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        const ssize_t done = write(file, bytes, count);
+        if (done < 0 && errno != EINTR)
+            return 0;
+        if (done > 0) {
+            bytes += done;
+            count -= (size_t)done;
+        }
+    }
+    return 1;
+}
+
+/* A whole file at `path` that has reached the disk. */
+static fbq_status fbq__file_write(const char *path, const fbq__list *text, fbq_error *error)
+{
+    fbq_status status = FBQ_OK;
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0)
+        return fbq__file_fail(error, "open", path);
+    if (!fbq__write_all(file, text->items, text->count))
+        status = fbq__file_fail(error, "write", path);
+    else if (fsync(file) != 0)
+        status = fbq__file_fail(error, "fsync", path);
+    if (close(file) != 0 && status == FBQ_OK)
+        status = fbq__file_fail(error, "close", path);
+    return status;
+}
+
+/* Put PATH.tmp in place. A file with damaged lines stays beside it as PATH.bad. */
+static fbq_status fbq__file_replace(const char *path, const char *temporary, int keep,
+                                    fbq_error *error)
+{
+    char name[FBQ__PATH_BYTES];
+    int folder;
+    if (keep) {
+        FBQ__TRY(fbq__path_join(name, path, ".bad", error));
+        if ((unlink(name) != 0 && errno != ENOENT) || link(path, name) != 0)
+            return fbq__file_fail(error, "keep damaged lines in", name);
+    }
+    if (rename(temporary, path) != 0)
+        return fbq__file_fail(error, "put the new file in place of", path);
+    fbq__folder_of(path, name);
+    folder = open(name, O_RDONLY | O_CLOEXEC);
+    if (folder < 0)
+        return fbq__file_fail(error, "open the folder", name);
+    /* some file systems have no fsync for folders */
+    if (fsync(folder) != 0 && errno != EINVAL) {
+        close(folder);
+        return fbq__file_fail(error, "fsync the folder", name);
+    }
+    close(folder);
+    return FBQ_OK;
+}
+
+static fbq_status fbq__wisdom_text(const fbq_wisdom *wisdom, fbq__list *text, fbq_error *error)
+{
+    static const char heading[] = "# fbq's tuning: one record a line, each with its checksum\n";
+    char line[FBQ_RECORD_BYTES + 1];
+    FBQ__TRY(fbq__list_append(text, heading, sizeof heading - 1, 1, error));
+    for (size_t i = 0; i < wisdom->records.count; i++) {
+        const int length = fbq_record_print(fbq__wisdom_at(wisdom, i), line, FBQ_RECORD_BYTES);
+        line[length] = '\n';
+        FBQ__TRY(fbq__list_append(text, line, (size_t)length + 1, 1, error));
+    }
+    if (wisdom->later.count == 0)
+        return FBQ_OK;
+    return fbq__list_append(text, wisdom->later.items, wisdom->later.count, 1, error);
+}
+
+/* With the lock held. */
+static fbq_status fbq__wisdom_merge_into(const fbq_wisdom *wisdom, const char *path,
+                                         fbq_wisdom *merged, fbq__list *text, fbq_error *error)
+{
+    char temporary[FBQ__PATH_BYTES];
+    FBQ__TRY(fbq__path_join(temporary, path, ".tmp", error));
+    FBQ__TRY(fbq_wisdom_read(merged, path, error));
+    for (size_t i = 0; i < wisdom->records.count; i++)
+        FBQ__TRY(fbq__wisdom_take(merged, fbq__wisdom_at(wisdom, i), error));
+    FBQ__TRY(fbq__wisdom_text(merged, text, error));
+    FBQ__TRY(fbq__file_write(temporary, text, error));
+    return fbq__file_replace(path, temporary, merged->damaged > 0, error);
+}
+
+fbq_status fbq_wisdom_write(const fbq_wisdom *wisdom, const char *path, fbq_error *error)
+{
+    fbq__list text = {NULL, 0, 0};
+    fbq_wisdom *merged = NULL;
+    fbq_status status;
+    int lock;
+    FBQ__NOT_NULL(wisdom, error);
+    FBQ__NOT_NULL(path, error);
+    FBQ__TRY(fbq_wisdom_new(&merged, error));
+    status = fbq__lock(path, &lock, error);
+    if (status == FBQ_OK) {
+        status = fbq__wisdom_merge_into(wisdom, path, merged, &text, error);
+        close(lock);
+    }
+    FBQ_FREE(text.items);
+    fbq_wisdom_free(merged);
+    return status;
+}
+
+#endif /* FBQ_HOST_WISDOM_FILE_H */

@@ -1,0 +1,756 @@
+/* tests/unit_wisdom_file.c: the wisdom file under everything that can go wrong: damage, faults of
+ * every call of the system, kill -9 at each of them and at random, many processes at once.
+ *
+ * The implementation unit is this program's own, with the system's calls replaced by some that
+ * count, fail or kill when they are told to.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _DEFAULT_SOURCE /* mkdtemp, usleep */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- The system, with faults ---- */
+
+typedef enum fault { FAULT_NONE, FAULT_ERROR, FAULT_KILL_BEFORE, FAULT_KILL_AFTER } fault;
+
+static struct {
+    fault kind;
+    int at, calls, error; /* which call fails, of how many so far, and errno */
+    const char *name;     /* of the last that was due */
+    const char *only;     /* faults for calls of this name alone, all of them */
+} system_calls;
+
+static int due(const char *name)
+{
+    const int now = system_calls.only ? !strcmp(name, system_calls.only)
+                                      : system_calls.calls == system_calls.at;
+    system_calls.calls++;
+    if (system_calls.kind == FAULT_NONE || !now)
+        return 0;
+    system_calls.name = name;
+    if (system_calls.kind == FAULT_KILL_BEFORE)
+        raise(SIGKILL);
+    errno = system_calls.error;
+    return system_calls.kind == FAULT_ERROR;
+}
+
+/* A call that was due and went through: the process may die right behind it. */
+static void done(int this_call)
+{
+    if (system_calls.kind == FAULT_KILL_AFTER && this_call == system_calls.at)
+        raise(SIGKILL);
+}
+
+#define FAULTY(result_type, name, parameters, arguments) \
+    static result_type faulty_##name parameters          \
+    {                                                    \
+        const int this_call = system_calls.calls;        \
+        result_type result;                              \
+        if (due(#name))                                  \
+            return -1;                                   \
+        result = name arguments;                         \
+        done(this_call);                                 \
+        return result;                                   \
+    }
+
+FAULTY(int, open, (const char *path, int flags, int mode), (path, flags, mode))
+FAULTY(ssize_t, read, (int file, void *to, size_t bytes), (file, to, bytes))
+FAULTY(int, fsync, (int file), (file))
+FAULTY(int, flock, (int file, int how), (file, how))
+FAULTY(int, mkdir, (const char *path, mode_t mode), (path, mode))
+FAULTY(int, rename, (const char *from, const char *to), (from, to))
+FAULTY(int, link, (const char *from, const char *to), (from, to))
+FAULTY(int, unlink, (const char *path), (path))
+
+/* Writes in small pieces, as a system may: so that there are many to die between. */
+static ssize_t faulty_write(int file, const void *bytes, size_t count)
+{
+    const int this_call = system_calls.calls;
+    ssize_t result;
+    if (due("write"))
+        return -1;
+    result = write(file, bytes, count < 700 ? count : 700);
+    done(this_call);
+    return result;
+}
+
+/* A file is closed, whatever the call says. */
+static int faulty_close(int file)
+{
+    const int this_call = system_calls.calls, failed = due("close"), error = errno;
+    const int result = close(file);
+    done(this_call);
+    errno = failed ? error : errno;
+    return failed ? -1 : result;
+}
+
+#define FIRST_TWO_OR_THREE(path, flags, mode, ...) faulty_open(path, flags, mode)
+#define open(...) FIRST_TWO_OR_THREE(__VA_ARGS__, 0, 0)
+#define read faulty_read
+#define write faulty_write
+#define fsync faulty_fsync
+#define flock faulty_flock
+#define mkdir faulty_mkdir
+#define rename faulty_rename
+#define link faulty_link
+#define unlink faulty_unlink
+#define close faulty_close
+
+#undef FBQ_LINKED
+#define FBQ_LOCK_SECONDS 1
+#define FBQ_IMPLEMENTATION
+#include <fbq/fbq.h>
+
+#undef open
+#undef read
+#undef write
+#undef fsync
+#undef flock
+#undef mkdir
+#undef rename
+#undef link
+#undef unlink
+#undef close
+
+#include "support/records.h"
+#include "support/refusal.h"
+
+static void faults(fault kind, int at, int error)
+{
+    memset(&system_calls, 0, sizeof system_calls);
+    system_calls.kind = kind;
+    system_calls.at = at;
+    system_calls.error = error;
+}
+
+/* ---- A folder of its own, and records that tell where they come from ---- */
+
+static char folder[64], path[200];
+
+static char *beside(const char *tail)
+{
+    static char name[220];
+    snprintf(name, sizeof name, "%s%s", path, tail);
+    return name;
+}
+
+static void start(void)
+{
+    char command[100];
+    faults(FAULT_NONE, 0, 0);
+    if (folder[0]) {
+        snprintf(command, sizeof command, "rm -rf %s", folder);
+        assert_int_equal(system(command), 0);
+    }
+    strcpy(folder, "/tmp/fbq-wisdom-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/wisdom", folder);
+}
+
+/* The record of a number: a layer of 16 * (number + 1) rows. */
+static fbq_record numbered(int number)
+{
+    static const fbq_gpu h200 = {"NVIDIA H200", 90, 132, 232448, 233472, 65536};
+    const fbq_problem problem = record_problem(16 * (number + 1), 256, 0, 1);
+    static fbq_record first;
+    fbq_record r;
+    if (!first.epoch)
+        first = record_of(&problem, &h200, FBQ_KERNEL_FUSED);
+    r = first;
+    r.problem = problem;
+    r.median_ns = number;
+    return r;
+}
+
+static fbq_wisdom *wisdom_from(int first, int count)
+{
+    fbq_wisdom *w = NULL;
+    assert_int_equal(fbq_wisdom_new(&w, NULL), FBQ_OK);
+    for (int i = 0; i < count; i++) {
+        const fbq_record r = numbered(first + i);
+        assert_int_equal(fbq_wisdom_add(w, &r, NULL), FBQ_OK);
+    }
+    return w;
+}
+
+/* Write records first .. first + count - 1 into the file. */
+static fbq_status write_some(int first, int count, fbq_error *error)
+{
+    fbq_wisdom *w = wisdom_from(first, count);
+    const fbq_status status = fbq_wisdom_write(w, path, error);
+    fbq_wisdom_free(w);
+    return status;
+}
+
+static fbq_wisdom *read_back(void)
+{
+    fbq_wisdom *w = wisdom_from(0, 0);
+    assert_int_equal(fbq_wisdom_read(w, path, NULL), FBQ_OK);
+    return w;
+}
+
+/* How many of the records first .. first + count - 1 are in a wisdom. */
+static int held(const fbq_wisdom *w, int first, int count)
+{
+    int found = 0;
+    for (int i = first; i < first + count; i++) {
+        const fbq_record r = numbered(i);
+        for (size_t j = 0; j < fbq_wisdom_count(w); j++)
+            found += fbq_wisdom_record(w, j)->problem.shape.segment[0].n ==
+                         r.problem.shape.segment[0].n &&
+                     fbq_wisdom_record(w, j)->median_ns == r.median_ns;
+    }
+    return found;
+}
+
+static char *bytes_of(const char *name, size_t *size)
+{
+    FILE *file = fopen(name, "rb");
+    char *bytes = malloc(1 << 20);
+    assert_non_null(file);
+    assert_non_null(bytes);
+    *size = fread(bytes, 1, 1 << 20, file);
+    fclose(file);
+    return bytes;
+}
+
+static void put_bytes(const char *name, const char *bytes, size_t size)
+{
+    FILE *file = fopen(name, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- Where it is ---- */
+
+static void test_path(void **state)
+{
+    char text[64];
+    (void)state;
+    unsetenv("FBQ_CACHE_DIR");
+    unsetenv("XDG_CACHE_HOME");
+    setenv("HOME", "/home/anyone", 1);
+    assert_int_equal(fbq_wisdom_path(text, sizeof text, NULL), FBQ_OK);
+    assert_string_equal(text, "/home/anyone/.cache/fbq/wisdom");
+    setenv("XDG_CACHE_HOME", "/cache", 1);
+    assert_int_equal(fbq_wisdom_path(text, sizeof text, NULL), FBQ_OK);
+    assert_string_equal(text, "/cache/fbq/wisdom");
+    setenv("FBQ_CACHE_DIR", "/mine", 1);
+    assert_int_equal(fbq_wisdom_path(text, sizeof text, NULL), FBQ_OK);
+    assert_string_equal(text, "/mine/wisdom");
+    assert_refused(FBQ_ERR_BUFFER, fbq_wisdom_path(text, 12, &error), "12 bytes", "13");
+    setenv("FBQ_CACHE_DIR", "", 1);
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    assert_refused(FBQ_ERR_FILE, fbq_wisdom_path(text, sizeof text, &error), "HOME");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_path(NULL, 0, &error), "path");
+}
+
+/* ---- Ordinary use ---- */
+
+static void test_write_and_read(void **state)
+{
+    fbq_wisdom *w;
+    struct stat status;
+    (void)state;
+    start();
+    w = read_back(); /* no file is no records */
+    assert_int_equal(fbq_wisdom_count(w), 0);
+    assert_int_equal(fbq_wisdom_damaged(w), 0);
+    fbq_wisdom_free(w);
+    snprintf(path, sizeof path, "%s/new/folders/wisdom", folder);
+    assert_int_equal(write_some(0, 5, NULL), FBQ_OK);
+    assert_int_equal(write_some(3, 5, NULL), FBQ_OK);
+    w = read_back();
+    assert_int_equal(fbq_wisdom_count(w), 8);
+    assert_int_equal(held(w, 0, 8), 8);
+    assert_string_equal(fbq_wisdom_warning(w), "");
+    fbq_wisdom_free(w);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    *strrchr(path, '/') = 0;
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    path[strlen(path)] = '/';
+    assert_int_equal(access(beside(".tmp"), F_OK), -1);
+    assert_int_equal(access(beside(".bad"), F_OK), -1);
+    /* a path without a folder */
+    assert_int_equal(chdir(folder), 0);
+    strcpy(path, "here");
+    assert_int_equal(write_some(0, 2, NULL), FBQ_OK);
+    assert_int_equal(chdir("/"), 0);
+    snprintf(path, sizeof path, "%s/here", folder);
+    w = read_back();
+    assert_int_equal(held(w, 0, 2), 2);
+    fbq_wisdom_free(w);
+}
+
+/* A model's records: 7 layers, 4 buckets, 2 kernels, and as many again of another GPU. */
+static void test_load_time(void **state)
+{
+    enum { RECORDS = 112, TRIES = 20 };
+    double least = 1;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, RECORDS, NULL), FBQ_OK);
+    for (int i = 0; i < TRIES; i++) {
+        struct timespec before, after;
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        fbq_wisdom *w = read_back();
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        assert_int_equal(fbq_wisdom_count(w), RECORDS);
+        fbq_wisdom_free(w);
+        const double seconds = (double)(after.tv_sec - before.tv_sec) +
+                               1e-9 * (double)(after.tv_nsec - before.tv_nsec);
+        least = seconds < least ? seconds : least;
+    }
+    print_message("%d records are read in %.3f ms\n", RECORDS, 1e3 * least);
+    assert_true(least < 0.01); /* 1 ms is wanted; sanitizers and shared cores take their part */
+}
+
+/* ---- Damage ---- */
+
+/* Cut anywhere: the lines before the cut are there, and the file can be written again. */
+static void test_truncated(void **state)
+{
+    size_t size, heading, kept;
+    char *bytes;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 4, NULL), FBQ_OK);
+    bytes = bytes_of(path, &size);
+    heading = (size_t)(strchr(bytes, '\n') + 1 - bytes);
+    for (size_t cut = 0; cut < size; cut++) {
+        fbq_wisdom *w;
+        size_t lines = 0, rest;
+        put_bytes(path, bytes, cut);
+        w = read_back();
+        for (size_t i = heading; i < cut; i++)
+            lines += bytes[i] == '\n';
+        rest = cut > heading && bytes[cut - 1] != '\n' && bytes[cut] != '\n';
+        lines += cut > heading && bytes[cut] == '\n'; /* a last line needs no newline */
+        assert_int_equal(fbq_wisdom_count(w), lines);
+        assert_int_equal(fbq_wisdom_damaged(w), rest);
+        assert_int_equal(!fbq_wisdom_warning(w)[0], !rest);
+        fbq_wisdom_free(w);
+        if (cut % 97)
+            continue;
+        assert_int_equal(write_some(10, 1, NULL), FBQ_OK);
+        w = read_back();
+        assert_int_equal(fbq_wisdom_count(w), lines + 1);
+        assert_int_equal(fbq_wisdom_damaged(w), 0);
+        fbq_wisdom_free(w);
+        /* nothing is lost: what could not be read is kept aside */
+        if (rest) {
+            char *aside = bytes_of(beside(".bad"), &kept);
+            assert_int_equal(kept, cut);
+            assert_memory_equal(aside, bytes, cut);
+            free(aside);
+        }
+    }
+    free(bytes);
+}
+
+/* One bit anywhere costs the line it is in; two, if it was the newline between them. */
+static void test_flipped_bits(void **state)
+{
+    size_t size;
+    char *bytes;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 3, NULL), FBQ_OK);
+    bytes = bytes_of(path, &size);
+    const size_t heading = (size_t)(strchr(bytes, '\n') + 1 - bytes);
+    for (size_t at = 0; at < size; at++) {
+        fbq_wisdom *w;
+        const char was = bytes[at];
+        const int bit = (int)(at * 5 % 8);
+        bytes[at] = (char)(was ^ 1 << bit);
+        put_bytes(path, bytes, size);
+        bytes[at] = was;
+        w = read_back();
+        if (at < heading)
+            assert_true(fbq_wisdom_count(w) >= 2);
+        else
+            assert_int_equal(fbq_wisdom_count(w), was != '\n' || at + 1 == size ? 2 : 1);
+        assert_int_equal(held(w, 0, 3), fbq_wisdom_count(w));
+        if (at >= heading) {
+            assert_true(fbq_wisdom_damaged(w) >= 1);
+            assert_non_null(strstr(fbq_wisdom_warning(w), path));
+        }
+        fbq_wisdom_free(w);
+    }
+    free(bytes);
+}
+
+/* Foreign files: not a crash, not a record, and none of it lost. */
+static void test_foreign(void **state)
+{
+    static char noise[70000];
+    fbq_wisdom *w;
+    size_t size;
+    char *aside;
+    (void)state;
+    start();
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (char)(i * i % 251);
+    put_bytes(path, noise, sizeof noise);
+    w = read_back();
+    assert_int_equal(fbq_wisdom_count(w), 0);
+    assert_true(fbq_wisdom_damaged(w) > 0);
+    fbq_wisdom_free(w);
+    assert_int_equal(write_some(0, 1, NULL), FBQ_OK);
+    aside = bytes_of(beside(".bad"), &size);
+    assert_int_equal(size, sizeof noise);
+    assert_memory_equal(aside, noise, size);
+    free(aside);
+    /* a folder in its place */
+    start();
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_refused(FBQ_ERR_FILE, write_some(0, 1, &error), path, "directory");
+    w = wisdom_from(0, 0);
+    assert_refused(FBQ_ERR_FILE, fbq_wisdom_read(w, path, &error), path, "directory");
+    fbq_wisdom_free(w);
+    /* a file where a folder is wanted */
+    start();
+    put_bytes(path, noise, 10);
+    strcat(path, "/wisdom");
+    assert_refused(FBQ_ERR_FILE, write_some(0, 1, &error), path, "ot a directory");
+    /* a link that somebody else laid is not followed */
+    start();
+    assert_int_equal(symlink("/tmp/somewhere-else", beside(".tmp")), 0);
+    assert_refused(FBQ_ERR_FILE, write_some(0, 1, &error), ".tmp");
+    start();
+    assert_int_equal(symlink("/tmp/somewhere-else", beside(".lock")), 0);
+    assert_refused(FBQ_ERR_FILE, write_some(0, 1, &error), ".lock");
+    /* longer than any wisdom */
+    start();
+    put_bytes(path, "\n", 1);
+    assert_int_equal(truncate(path, (64 << 20) + 1), 0);
+    w = wisdom_from(0, 0);
+    assert_refused(FBQ_ERR_FILE, fbq_wisdom_read(w, path, &error), "longer");
+    fbq_wisdom_free(w);
+    memset(noise, 'a', 5000);
+    noise[5000] = 0;
+    strcpy(path, "x");
+    w = wisdom_from(0, 0);
+    assert_refused(FBQ_ERR_FILE, fbq_wisdom_write(w, noise, &error), "longer than 4095");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_write(NULL, path, &error), "wisdom");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_write(w, NULL, &error), "path");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_read(w, NULL, &error), "path");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_read(NULL, path, &error), "wisdom");
+    fbq_wisdom_free(w);
+}
+
+/* What a later version wrote stays in the file; comments go. */
+static void test_later_lines(void **state)
+{
+    char line[300] = "fbq7 fused anything=at,all", *bytes;
+    uint64_t hash = 14695981039346656037u;
+    size_t size;
+    fbq_wisdom *w;
+    FILE *file;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 2, NULL), FBQ_OK);
+    for (const char *c = line; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    snprintf(line + strlen(line), 100, " sum=%016llx", (unsigned long long)hash);
+    file = fopen(path, "a");
+    assert_non_null(file);
+    fprintf(file, "# a remark\n\n%s\n", line);
+    fclose(file);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(write_some(i, 2, NULL), FBQ_OK);
+        w = read_back();
+        assert_int_equal(fbq_wisdom_count(w), i < 1 ? 2 : i + 2);
+        assert_int_equal(fbq_wisdom_damaged(w), 0);
+        fbq_wisdom_free(w);
+        bytes = bytes_of(path, &size);
+        bytes[size] = 0;
+        assert_non_null(strstr(bytes, line));
+        assert_null(strstr(strstr(bytes, line) + 1, line)); /* once */
+        free(bytes);
+    }
+    assert_int_equal(access(beside(".bad"), F_OK), -1);
+}
+
+/* ---- Faults ---- */
+
+/* The number of calls of the system that one write makes, of a file that needs every kind. */
+static void prepare_file(void)
+{
+    size_t size;
+    char *bytes;
+    start();
+    assert_int_equal(write_some(0, 6, NULL), FBQ_OK);
+    bytes = bytes_of(path, &size);
+    bytes[size - 5] ^= 1; /* the last record is damaged, so that the file is kept aside */
+    put_bytes(path, bytes, size);
+    put_bytes(beside(".bad"), "old", 3);
+    free(bytes);
+    faults(FAULT_NONE, 0, 0);
+}
+
+static int calls_of_a_write(void)
+{
+    prepare_file();
+    assert_int_equal(write_some(6, 2, NULL), FBQ_OK);
+    return system_calls.calls;
+}
+
+/* Whatever happened, all that was in the file before is there, and the file can be written. */
+static void check_whole(const char *what)
+{
+    fbq_wisdom *w;
+    faults(FAULT_NONE, 0, 0);
+    w = read_back();
+    if (held(w, 0, 5) != 5 || (held(w, 6, 2) != 0 && held(w, 6, 2) != 2))
+        fail_msg("%s: %d old records and %d new ones; expected 5, and 0 or 2", what, held(w, 0, 5),
+                 held(w, 6, 2));
+    fbq_wisdom_free(w);
+    assert_int_equal(write_some(20, 1, NULL), FBQ_OK);
+    w = read_back();
+    assert_int_equal(held(w, 0, 5) + held(w, 20, 1), 6);
+    assert_int_equal(fbq_wisdom_damaged(w), 0);
+    fbq_wisdom_free(w);
+}
+
+/* Every call fails in its turn, with what a disk, a full one and a read-only one say. */
+static void test_every_call_fails(void **state)
+{
+    static const int errors[] = {EIO, ENOSPC, EROFS, EACCES};
+    const int calls = calls_of_a_write();
+    int refused = 0;
+    (void)state;
+    for (int at = 0; at < calls; at++)
+        for (int e = 0; e < 4; e++) {
+            fbq_error error;
+            fbq_status status;
+            memset(&error, 0, sizeof error);
+            prepare_file();
+            faults(FAULT_ERROR, at, errors[e]);
+            status = write_some(6, 2, &error);
+            const char *name = system_calls.name;
+            assert_non_null(name);
+            if (status != FBQ_OK) {
+                refused++;
+                assert_int_equal(status, FBQ_ERR_FILE);
+                if (!strstr(error.detail, strerror(errors[e])) || !strstr(error.detail, folder))
+                    fail_msg("%s fails: \"%s\" does not say why, or where", name, error.detail);
+            } else if (strcmp(name, "close") && strcmp(name, "unlink"))
+                fail_msg("%s failed (%s), and the write says FBQ_OK", name, strerror(errors[e]));
+            check_whole(name);
+        }
+    print_message("%d calls, %d refusals\n", calls, refused);
+    assert_true(refused > calls * 2);
+}
+
+/* An interrupted call is made again. */
+static void test_interrupted(void **state)
+{
+    const int calls = calls_of_a_write();
+    (void)state;
+    for (int at = 0; at < calls; at++) {
+        prepare_file();
+        faults(FAULT_ERROR, at, EINTR);
+        const fbq_status status = write_some(6, 2, NULL);
+        if (status != FBQ_OK &&
+            (!strcmp(system_calls.name, "write") || !strcmp(system_calls.name, "read") ||
+             !strcmp(system_calls.name, "flock")))
+            fail_msg("%s was interrupted, and given up", system_calls.name);
+        check_whole("EINTR");
+    }
+}
+
+static void wait_for(pid_t child, int *status)
+{
+    while (waitpid(child, status, 0) < 0)
+        assert_int_equal(errno, EINTR);
+}
+
+/* kill -9 before and behind every call. */
+static void test_killed_at_every_call(void **state)
+{
+    const int calls = calls_of_a_write();
+    (void)state;
+    for (int at = 0; at < calls; at++)
+        for (int behind = 0; behind < 2; behind++) {
+            int status;
+            prepare_file();
+            const pid_t child = fork();
+            assert_true(child >= 0);
+            if (child == 0) {
+                faults(behind ? FAULT_KILL_AFTER : FAULT_KILL_BEFORE, at, 0);
+                write_some(6, 2, NULL);
+                _exit(1);
+            }
+            wait_for(child, &status);
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+            check_whole(behind ? "killed behind a call" : "killed before a call");
+        }
+}
+
+/* 100 kills at random, of a process that does nothing but write. */
+static void test_killed_at_random(void **state)
+{
+    uint64_t random = 12345;
+    int last = 0;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 5, NULL), FBQ_OK);
+    for (int i = 0; i < 100; i++) {
+        fbq_wisdom *w;
+        int status, there;
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            for (int number = last;; number++)
+                if (write_some(100 + number % 200, 1, NULL) != FBQ_OK)
+                    _exit(1);
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        usleep((useconds_t)(random >> 33) % 20000);
+        kill(child, SIGKILL);
+        wait_for(child, &status);
+        assert_true(WIFSIGNALED(status));
+        w = read_back();
+        assert_int_equal(held(w, 0, 5), 5);
+        assert_int_equal(fbq_wisdom_damaged(w), 0);
+        there = held(w, 100, 200);
+        assert_true(there >= last); /* none goes again */
+        last = there;
+        fbq_wisdom_free(w);
+    }
+    print_message("%d records were written between 100 kills\n", last);
+    assert_true(last > 10);
+}
+
+/* 16 processes write at once, each its own records one by one, and read in between. */
+static void test_many_processes(void **state)
+{
+    enum { PROCESSES = 16, EACH = 12 };
+    pid_t children[PROCESSES];
+    fbq_wisdom *w;
+    (void)state;
+    start();
+    for (int p = 0; p < PROCESSES; p++) {
+        children[p] = fork();
+        assert_true(children[p] >= 0);
+        if (children[p])
+            continue;
+        for (int i = 0; i < EACH; i++) {
+            fbq_status status;
+            while ((status = write_some(p * EACH + i, 1, NULL)) == FBQ_ERR_LOCK)
+                ; /* a slow disk and a second's patience */
+            w = read_back();
+            if (status != FBQ_OK || held(w, p * EACH, i + 1) != i + 1 || fbq_wisdom_damaged(w))
+                _exit(1);
+            fbq_wisdom_free(w);
+        }
+        _exit(0);
+    }
+    for (int p = 0; p < PROCESSES; p++) {
+        int status;
+        wait_for(children[p], &status);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    w = read_back();
+    assert_int_equal(fbq_wisdom_count(w), PROCESSES * EACH);
+    assert_int_equal(held(w, 0, PROCESSES * EACH), PROCESSES * EACH);
+    fbq_wisdom_free(w);
+}
+
+/* A lock that is held: FBQ_ERR_LOCK after a second. Its holder dies: the lock is free. */
+static void test_lock(void **state)
+{
+    int tell[2], status;
+    char byte;
+    (void)state;
+    start();
+    assert_int_equal(pipe(tell), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const int file = open(beside(".lock"), O_RDWR | O_CREAT, 0600);
+        if (file < 0 || flock(file, LOCK_EX) != 0 || write(tell[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(tell[0], &byte, 1), 1);
+    assert_refused(FBQ_ERR_LOCK, write_some(0, 1, &error), ".lock", "1 seconds");
+    kill(child, SIGKILL);
+    wait_for(child, &status);
+    assert_int_equal(write_some(0, 1, NULL), FBQ_OK);
+    close(tell[0]);
+    close(tell[1]);
+    /* a file system without locks */
+    system_calls.kind = FAULT_ERROR;
+    system_calls.only = "flock";
+    system_calls.error = ENOLCK;
+    assert_refused(FBQ_ERR_FILE, write_some(1, 1, &error), "lock", path);
+    faults(FAULT_NONE, 0, 0);
+}
+
+/* Folders that may not be written, for those whom permissions bind. */
+static void test_read_only_folder(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 3, NULL), FBQ_OK);
+    if (geteuid() == 0) {
+        start();
+        skip(); /* test_every_call_fails has EROFS and EACCES */
+    }
+    assert_int_equal(chmod(folder, 0500), 0);
+    assert_refused(FBQ_ERR_FILE, write_some(3, 1, &error), folder);
+    fbq_wisdom *w = read_back();
+    assert_int_equal(held(w, 0, 3), 3);
+    fbq_wisdom_free(w);
+    assert_int_equal(chmod(folder, 0700), 0);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    start();
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_path),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_load_time),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_later_lines),
+        cmocka_unit_test(test_every_call_fails),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_killed_at_every_call),
+        cmocka_unit_test(test_killed_at_random),
+        cmocka_unit_test(test_many_processes),
+        cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_read_only_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, tear_down);
+}
