@@ -185,8 +185,11 @@ static int machine_open(bench *b, fail *f)
     memset(&error, 0, sizeof error);
     options.device = b->o.device;
     options.ptx = b->o.ptx;
+    options.wisdom_file = b->o.wisdom;
     if (fbq_open(&options, &b->fbq, &error) != FBQ_OK)
         return failf(f, "%s", error.detail);
+    if (fbq_wisdom_warning(fbq_context_wisdom(b->fbq))[0])
+        fprintf(stderr, "fbq-bench: %s\n", fbq_wisdom_warning(fbq_context_wisdom(b->fbq)));
     b->has_blas = !blas_open(&b->blas, &b->g, &why);
     if (!b->has_blas)
         fprintf(stderr, "fbq-bench: the variants that need cuBLAS are left out: %s\n", why.text);

@@ -48,6 +48,7 @@ void options_help(void)
         "(fbq_call.chained\n"
         "                    is 0; default: they are chained, as the layers of a model are)\n"
         "  --ptx=80          compile fbq's kernels for this virtual architecture, 80 .. the GPU's\n"
+        "  --wisdom=FILE     take picks from this file of tuning (default: the shipped picks)\n"
         "  --pick=TEXT       \"fused warps=16 ...\" or \"down warps=8 ...\" in place of the\n"
         "                    default picks; once for each kernel (fused with slices: fbq1's)\n"
         "  --pick-int4=TEXT  \"fused ...\" for the layer without its sub-branch alone\n"
@@ -218,6 +219,10 @@ static int option_take(options *o, const char *a, int *ours, fail *f)
                    ? failf(f, "%s: expected f16, code or none", a)
                    : 0;
     }
+    if ((v = value_of(a, "--wisdom"))) {
+        o->wisdom = v;
+        return 0;
+    }
     if ((v = value_of(a, "--pick"))) {
         TRY(pick_take(v, a, &pick, f));
         o->pick[pick.kernel] = pick;
@@ -257,6 +262,7 @@ int options_take(options *o, int *argc, char **argv, fail *f)
     o->zero = FBQ_ZERO_F16;
     o->replays = 25;
     o->timeout = 60;
+    o->wisdom = "";
     for (int i = 1; i < *argc; i++) {
         int ours;
         TRY(option_take(o, argv[i], &ours, f));

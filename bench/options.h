@@ -24,6 +24,7 @@ typedef struct options {
     fbq_type factor; /* of the factors: FBQ_I8, or 0 for `type` */
     int hot, alone, replays, device, ptx, require_gpu, help;
     double timeout;             /* seconds a benchmark */
+    const char *wisdom;         /* file of tuning to take picks from; "": none */
     int has_pick[FBQ_KERNELS];  /* by --pick, in place of the default */
     fbq_pick pick[FBQ_KERNELS]; /* */
     int has_int4_pick;          /* by --pick-int4: fused of the rank-0 layer */

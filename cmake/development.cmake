@@ -52,8 +52,8 @@ function(fbq_set_test name)
   endif()
   set_tests_properties(${name} PROPERTIES
     LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
-    # The user's own tuning changes no test.
-    ENVIRONMENT_MODIFICATION "FBQ_CACHE_DIR=set:${CMAKE_BINARY_DIR}/no-wisdom")
+    # No test takes what is cached from elsewhere, and none leaves anything there.
+    ENVIRONMENT_MODIFICATION "FBQ_CACHE_DIR=set:/dev/null/none")
   if(FBQ_SANITIZE)
     # AddressSanitizer's own dlopen does not know the program's run path.
     set_property(TEST ${name} APPEND PROPERTY

@@ -366,7 +366,7 @@ static void test_graph(void **state)
 
 int main(int argc, char **argv)
 {
-    fbq_options options = {0, 0, NULL, NULL, ""};
+    fbq_options options = {0, 0, NULL, NULL, "", "", 0};
     fbq_error error;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--shard") && sscanf(argv[i + 1], "%d/%d", &shard, &shards) == 2)

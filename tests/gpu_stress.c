@@ -455,7 +455,7 @@ static int read_arguments(int argc, char **argv, double *seconds, fbq_options *o
 
 int main(int argc, char **argv)
 {
-    fbq_options options = {0, 0, NULL, NULL, ""};
+    fbq_options options = {0, 0, NULL, NULL, "", "", 0};
     fbq_context *context;
     double seconds = 20, begin;
     fbq_error error;

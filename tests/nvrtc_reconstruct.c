@@ -4,6 +4,7 @@
  * Exits with 77 where there is no NVRTC.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L /* as the implementation unit wants it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

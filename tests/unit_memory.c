@@ -2,6 +2,7 @@
  * of every call fails in its turn: FBQ_ERR_OUT_OF_HOST, a text, and nothing left behind.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L /* as the implementation unit wants it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,10 +35,13 @@ static void counted_free(void *memory)
 #define FBQ_IMPLEMENTATION
 #include <fbq/fbq.h>
 
+#include "support/command.h"
 #include "support/records.h"
 #include "support/refusal.h"
 
 #define WISDOM "unit_memory.wisdom" /* in the folder that the test runs in */
+#define CUBINS "unit_memory.cubins"
+static const char *cubins = "";
 
 static fbq_layout layout;
 static uint8_t codes[20 * 70], weights[8192], down[8192], up[8192];
@@ -97,7 +101,7 @@ static fbq_status compile(fbq_error *error)
 
 static fbq_status open_and_prepare(fbq_error *error)
 {
-    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM};
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM, cubins, 0};
     fbq_context *context;
     fbq_plan *plan;
     fbq_status status = fbq_open(&options, &context, error);
@@ -112,7 +116,7 @@ static fbq_status open_and_prepare(fbq_error *error)
 
 static fbq_status open_and_reconstruct(fbq_error *error)
 {
-    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM};
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, WISDOM, cubins, 0};
     const fbq_reconstruction what = {problem.format, problem.shape, FBQ_F16, 0};
     fbq_context *context;
     fbq_reconstruct_plan *plan;
@@ -190,6 +194,12 @@ static void test_compiling(void **state)
     exhaust(read_and_write_wisdom, 8);
     exhaust(open_and_prepare, 4);
     exhaust(open_and_reconstruct, 3);
+    cubins = CUBINS; /* compiled and kept by the first call, taken from there by the others */
+    assert_int_equal(open_and_prepare(NULL), FBQ_OK);
+    exhaust(open_and_prepare, 6);
+    assert_int_equal(open_and_reconstruct(NULL), FBQ_OK);
+    exhaust(open_and_reconstruct, 4);
+    assert_int_equal(folder_count(CUBINS), 3);
     /* no memory for the compiler's log: the refusal itself still comes through */
     fail_at = 0;
     allocations = 0;
@@ -204,6 +214,7 @@ static int wisdom_remove(void **state)
     (void)state;
     remove(WISDOM);
     remove(WISDOM ".lock");
+    folder_remove(CUBINS);
     return 0;
 }
 

@@ -231,13 +231,14 @@ static void test_compiling(void **state)
 static fbq_status open_fake(int device, int ptx, const char *nvrtc, fbq_context **context,
                             fbq_error *error)
 {
-    const fbq_options options = {device, ptx, FBQ_FAKE_DRIVER, nvrtc, ""};
+    const fbq_options options = {device, ptx, FBQ_FAKE_DRIVER, nvrtc, "", "", 0};
     return fbq_open(&options, context, error);
 }
 
 static void test_opening(void **state)
 {
-    const fbq_options nowhere = {0, 0, NOWHERE, NULL, ""}, other = {0, 0, OTHER, NULL, ""};
+    const fbq_options nowhere = {0, 0, NOWHERE, NULL, "", "", 0},
+                      other = {0, 0, OTHER, NULL, "", "", 0};
     fbq_context *c = NULL;
     (void)state;
     PROVOKE(FBQ_ERR_NULL, fbq_open(NULL, NULL, &error), "context is NULL");

@@ -25,7 +25,7 @@ static fbq_gpu gpu; /* that the driver plays */
 /* NULL where there is no NVRTC. */
 static fbq_context *open_with(const char *wisdom_file)
 {
-    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, wisdom_file};
+    const fbq_options options = {0, 0, FBQ_FAKE_DRIVER, NULL, wisdom_file, "", 0};
     fbq_context *context = NULL;
     const fbq_status status = fbq_open(&options, &context, NULL);
     assert_true(status == FBQ_OK || status == FBQ_ERR_NO_NVRTC);

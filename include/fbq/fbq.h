@@ -66,6 +66,7 @@ struct CUstream_st;
 #define fbq_pick_print FBQ_SYMBOL(fbq_pick_print)
 #define fbq_pick_parse FBQ_SYMBOL(fbq_pick_parse)
 #define fbq_compile FBQ_SYMBOL(fbq_compile)
+#define fbq_source_hash FBQ_SYMBOL(fbq_source_hash)
 #define fbq_free FBQ_SYMBOL(fbq_free)
 #define fbq_open FBQ_SYMBOL(fbq_open)
 #define fbq_close FBQ_SYMBOL(fbq_close)
@@ -73,6 +74,8 @@ struct CUstream_st;
 #define fbq_context_wisdom FBQ_SYMBOL(fbq_context_wisdom)
 #define fbq_prepare FBQ_SYMBOL(fbq_prepare)
 #define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
+#define fbq_plan_compiled FBQ_SYMBOL(fbq_plan_compiled)
+#define fbq_plan_warning FBQ_SYMBOL(fbq_plan_warning)
 #define fbq_plan_scratch_bytes FBQ_SYMBOL(fbq_plan_scratch_bytes)
 #define fbq_plan_state_bytes FBQ_SYMBOL(fbq_plan_state_bytes)
 #define fbq_plan_pick FBQ_SYMBOL(fbq_plan_pick)
@@ -225,6 +228,9 @@ fbq_status fbq_compile(const fbq_problem *problem, const fbq_gpu *gpu, const fbq
                        int ptx, const char *nvrtc_library, void **image, size_t *bytes,
                        fbq_error *error);
 
+/* A hash of the device sources inside this library: what was compiled from others has another. */
+uint64_t fbq_source_hash(void);
+
 /* Release what an fbq call allocated for the caller. NULL is fine. */
 void fbq_free(void *memory);
 
@@ -243,6 +249,10 @@ typedef struct fbq_options {
     const char *cuda_library;  /* NULL: libcuda.so.1 */
     const char *nvrtc_library; /* NULL: libnvrtc.so and its versioned names, newest first */
     const char *wisdom_file;   /* NULL: that of fbq_wisdom_path; "": none */
+    const char *cubin_folder;  /* where compiled kernels are kept, for this user alone; NULL: the
+                                * folder "cubins" beside the default wisdom file; "": nowhere */
+    int never_compile;         /* not 0: a kernel that is not kept there is FBQ_ERR_COMPILE, where
+                                * a second's compilation would be in the way */
 } fbq_options;
 
 /* Open the driver and NVRTC, and read the wisdom file, now and never again: a tuning elsewhere does
@@ -262,7 +272,8 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
  */
 const fbq_wisdom *fbq_context_wisdom(const fbq_context *context);
 
-/* Compile, load and size everything for a problem. Slow (a second or so). A CUcontext of the
+/* Compile, load and size everything for a problem. Slow (a second or so), unless the kernels are
+ * kept from another time (fbq_options.cubin_folder). A CUcontext of the
  * context's GPU must be current in this thread, or the call says FBQ_ERR_WRONG_DEVICE. `down` and
  * `fused` may each be NULL for the picks that fbq_wisdom_find finds: one each for single rows of x,
  * for 2 to 4, for 5 to 8 and for more. Several threads may prepare on one context. Where a pick
@@ -274,6 +285,11 @@ fbq_status fbq_prepare(fbq_context *context, const fbq_problem *problem, const f
 
 /* Free a plan when no launch of it is in flight. NULL is fine. */
 void fbq_plan_free(fbq_plan *plan);
+
+/* How many programs NVRTC compiled for a plan, 0 where all were kept from another time; and why one
+ * could not be kept for the next, "" if none. 0 and "" for a NULL plan. */
+int fbq_plan_compiled(const fbq_plan *plan);
+const char *fbq_plan_warning(const fbq_plan *plan);
 
 /* Bytes of `scratch` a launch of this plan wants, for any m up to m_max; 0 is possible, and what a
  * NULL plan gives. */

@@ -28,7 +28,7 @@ static int read_arguments(int argc, char **argv, fbq_options *options)
 
 int shard_open(int argc, char **argv)
 {
-    fbq_options options = {0, 0, NULL, NULL, ""};
+    fbq_options options = {0, 0, NULL, NULL, "", "", 0};
     fbq_error error;
     if (!read_arguments(argc, argv, &options))
         return 2;

@@ -9,6 +9,7 @@
 
 #include <cuda.h>
 
+#include "cubins.h"
 #include "jit.h"
 #include "wisdom_file.h"
 
@@ -51,6 +52,7 @@ struct fbq_context {
     fbq_gpu gpu;
     CUdevice device;
     int ptx; /* capability to compile PTX for, 0: a cubin for the GPU */
+    fbq__cubins cubins;
     fbq_wisdom *wisdom;
 };
 
@@ -183,6 +185,8 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
         status = fbq__gpu_read(&c->driver, options->device, &c->device, &c->gpu, error);
     if (status == FBQ_OK)
         status = fbq__nvrtc_open(options->nvrtc_library, &c->nvrtc, error);
+    if (status == FBQ_OK)
+        fbq__cubins_open(&c->cubins, options->cubin_folder, options->never_compile, &c->nvrtc);
     if (status == FBQ_OK)
         status = fbq__context_wisdom_read(c, options->wisdom_file, error);
     if (status != FBQ_OK) {

@@ -8,6 +8,7 @@
 #define FBQ_HOST_IMPLEMENTATION_H
 
 #include "error.h"
+#include "files.h"
 #include "half.h"
 #include "layout.h"
 #include "pack.h"
@@ -20,6 +21,7 @@
 #include "wisdom.h"
 #include "wisdom_file.h"
 #include "jit.h"
+#include "cubins.h"
 #include "gpu.h"
 #include "run.h"
 #include "reconstruct.h"

@@ -56,12 +56,15 @@ static fbq_status fbq__reconstruct_build(fbq_reconstruct_plan *plan, fbq_error *
     const fbq__driver *d = &c->driver;
     const int capability = c->ptx ? c->ptx : c->gpu.capability;
     char source[FBQ__PROGRAM_BYTES];
+    fbq__cubin_note note;
     CUfunction function;
     void *image;
     size_t bytes;
     CUresult result;
+    memset(&note, 0, sizeof note);
     fbq__reconstruct_source(&plan->fixed, source, sizeof source);
-    FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
+    FBQ__TRY(fbq__cubin_get(&c->cubins, &c->nvrtc, source, capability, c->ptx != 0, &image, &bytes,
+                            &note, error));
     result = d->library_load(&plan->library, image, NULL, NULL, 0, NULL, NULL, 0);
     FBQ_FREE(image);
     if (result != CUDA_SUCCESS)

@@ -18,6 +18,7 @@ struct fbq_plan {
     const fbq_context *context;
     fbq_problem problem;
     int overlaps; /* compiled for sm_90 or later: down may start before the kernel before it ends */
+    fbq__cubin_note note;
     CUlibrary library[FBQ__CLASSES];
     fbq__served served[FBQ__CLASSES];
 };
@@ -80,7 +81,8 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
         c->driver.library_unload(plan->library[index]);
     plan->library[index] = NULL;
     fbq__program_source(f, kernels, down ? 2 : 1, source, sizeof source);
-    FBQ__TRY(fbq__nvrtc_build(&c->nvrtc, source, capability, c->ptx != 0, &image, &bytes, error));
+    FBQ__TRY(fbq__cubin_get(&c->cubins, &c->nvrtc, source, capability, c->ptx != 0, &image, &bytes,
+                            &plan->note, error));
     result = c->driver.library_load(&plan->library[index], image, NULL, NULL, 0, NULL, NULL, 0);
     FBQ_FREE(image);
     if (result != CUDA_SUCCESS)
@@ -259,6 +261,16 @@ fbq_status fbq_plan_found(const fbq_plan *plan, fbq_kernel kernel, int64_t m, fb
     FBQ__TRY(fbq__plan_served(plan, kernel, m, found, &served));
     *found = served->found[kernel];
     return FBQ_OK;
+}
+
+int fbq_plan_compiled(const fbq_plan *plan)
+{
+    return plan ? plan->note.compiled : 0;
+}
+
+const char *fbq_plan_warning(const fbq_plan *plan)
+{
+    return plan ? plan->note.warning : "";
 }
 
 /* `overlaps`: the kernel may start while the one before it on the stream still runs; it waits for

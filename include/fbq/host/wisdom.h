@@ -4,13 +4,8 @@
 #ifndef FBQ_HOST_WISDOM_H
 #define FBQ_HOST_WISDOM_H
 
+#include "files.h"
 #include "wisdom_record.h"
-
-/* A list that grows: records, or bytes. */
-typedef struct fbq__list {
-    char *items;
-    size_t count, room;
-} fbq__list;
 
 struct fbq_wisdom {
     fbq__list records;
@@ -18,27 +13,6 @@ struct fbq_wisdom {
     size_t damaged;  /* lines that were read and are not among these */
     char warning[512];
 };
-
-/* `count` items of `size` bytes at the end of a list. */
-static fbq_status fbq__list_append(fbq__list *list, const void *items, size_t count, size_t size,
-                                   fbq_error *error)
-{
-    if (list->count + count > list->room) {
-        const size_t room = 2 * (list->count + count) + 16;
-        char *grown = (char *)FBQ_MALLOC(room * size);
-        if (!grown)
-            return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
-                             room * size);
-        if (list->count)
-            memcpy(grown, list->items, list->count * size);
-        FBQ_FREE(list->items);
-        list->items = grown;
-        list->room = room;
-    }
-    memcpy(list->items + list->count * size, items, count * size);
-    list->count += count;
-    return FBQ_OK;
-}
 
 fbq_status fbq_wisdom_new(fbq_wisdom **wisdom, fbq_error *error)
 {

@@ -12,16 +12,12 @@
 
 #include "posix.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "files.h"
 #include "wisdom.h"
 
-#define FBQ__PATH_BYTES 4096
 #define FBQ__WISDOM_MOST_BYTES (64 << 20) /* a file that is longer is not wisdom */
 
 /* How long a writer waits for others. */
@@ -29,66 +25,12 @@
 #define FBQ_LOCK_SECONDS 10
 #endif
 
-static fbq_status fbq__file_fail(fbq_error *error, const char *what, const char *path)
-{
-    return fbq__fail(error, FBQ_ERR_FILE, 0, "cannot %s %.300s: %s", what, path, strerror(errno));
-}
-
-/* `path` with something behind it, such as ".lock". */
-static fbq_status fbq__path_join(char *out, const char *path, const char *tail, fbq_error *error)
-{
-    if (snprintf(out, FBQ__PATH_BYTES, "%s%s", path, tail) >= FBQ__PATH_BYTES)
-        return fbq__fail(error, FBQ_ERR_FILE, 0, "the path %.60s... is longer than %d bytes", path,
-                         FBQ__PATH_BYTES - 1);
-    return FBQ_OK;
-}
-
 fbq_status fbq_wisdom_path(char *path, size_t bytes, fbq_error *error)
 {
-    static const struct {
-        const char *variable, *tail;
-    } places[] = {{"FBQ_CACHE_DIR", "/wisdom"},
-                  {"XDG_CACHE_HOME", "/fbq/wisdom"},
-                  {"HOME", "/.cache/fbq/wisdom"}};
-    FBQ__NOT_NULL(path, error);
-    for (int i = 0; i < 3; i++) {
-        const char *folder = getenv(places[i].variable);
-        if (!folder || !folder[0])
-            continue;
-        if (snprintf(path, bytes, "%s%s", folder, places[i].tail) < (int)bytes)
-            return FBQ_OK;
-        return fbq__fail(error, FBQ_ERR_BUFFER, 0, "path has %zu bytes; expected %zu", bytes,
-                         strlen(folder) + strlen(places[i].tail) + 1);
-    }
-    return fbq__fail(error, FBQ_ERR_FILE, 0,
-                     "none of FBQ_CACHE_DIR, XDG_CACHE_HOME and HOME is set: no place for wisdom");
+    return fbq__cache_path("wisdom", path, bytes, error);
 }
 
 /* ---- Reading ---- */
-
-/* All of a file; nothing where there is none. */
-static fbq_status fbq__file_read(const char *path, fbq__list *text, fbq_error *error)
-{
-    char piece[16384];
-    ssize_t got;
-    fbq_status status = FBQ_OK;
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return errno == ENOENT ? FBQ_OK : fbq__file_fail(error, "open", path);
-    do {
-        got = read(file, piece, sizeof piece);
-        if (got < 0 && errno != EINTR)
-            status = fbq__file_fail(error, "read", path);
-        else if (got > 0)
-            status = fbq__list_append(text, piece, (size_t)got, 1, error);
-        if (text->count > FBQ__WISDOM_MOST_BYTES)
-            status = fbq__fail(error, FBQ_ERR_FILE, 0,
-                               "%.300s is longer than %d bytes, so it is not wisdom: move it away",
-                               path, FBQ__WISDOM_MOST_BYTES);
-    } while (status == FBQ_OK && got != 0);
-    close(file);
-    return status;
-}
 
 /* A damaged line: the first is told of. */
 static void fbq__wisdom_warn(fbq_wisdom *wisdom, const char *path, size_t line, const char *why)
@@ -128,7 +70,7 @@ fbq_status fbq_wisdom_read(fbq_wisdom *wisdom, const char *path, fbq_error *erro
     fbq_status status;
     FBQ__NOT_NULL(wisdom, error);
     FBQ__NOT_NULL(path, error);
-    status = fbq__file_read(path, &text, error);
+    status = fbq__file_read(path, FBQ__WISDOM_MOST_BYTES, &text, error);
     if (status == FBQ_OK)
         status = fbq__wisdom_take_text(wisdom, path, text.items, text.count, error);
     FBQ_FREE(text.items);
@@ -136,35 +78,6 @@ fbq_status fbq_wisdom_read(fbq_wisdom *wisdom, const char *path, fbq_error *erro
 }
 
 /* ---- Writing ---- */
-
-/* The folder of a path, "." where it names none. */
-static void fbq__folder_of(const char *path, char *folder)
-{
-    const char *slash = strrchr(path, '/');
-    const int length = slash ? (int)(slash - path) : 0;
-    snprintf(folder, FBQ__PATH_BYTES, "%.*s", length ? length : 1,
-             length  ? path
-             : slash ? "/"
-                     : ".");
-}
-
-/* Make the folders that a path needs and that are missing, for this user alone. */
-static fbq_status fbq__folders_make(const char *path, fbq_error *error)
-{
-    char folder[FBQ__PATH_BYTES];
-    fbq__folder_of(path, folder);
-    for (char *c = folder + 1;; c++) {
-        const char was = *c;
-        if (was != '/' && was != 0)
-            continue;
-        *c = 0;
-        if (mkdir(folder, 0700) != 0 && errno != EEXIST && errno != EISDIR && access(folder, F_OK))
-            return fbq__file_fail(error, "make the folder", folder);
-        if (!was)
-            return FBQ_OK;
-        *c = was;
-    }
-}
 
 /* Open and lock PATH.lock; the caller closes it. It is never removed: who waits for it would then
  * hold another file than who comes later. */
@@ -199,20 +112,6 @@ static fbq_status fbq__lock(const char *path, int *out, fbq_error *error)
     }
     *out = file;
     return FBQ_OK;
-}
-
-static int fbq__write_all(int file, const char *bytes, size_t count)
-{
-    while (count > 0) {
-        const ssize_t done = write(file, bytes, count);
-        if (done < 0 && errno != EINTR)
-            return 0;
-        if (done > 0) {
-            bytes += done;
-            count -= (size_t)done;
-        }
-    }
-    return 1;
 }
 
 /* A whole file at `path` that has reached the disk. */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "files.h"
 #include "select.h"
 
 /* First word of a line: what a later version cannot express in these fields gets another. */
@@ -213,16 +214,6 @@ static fbq_status fbq__record_check(const fbq_record *given, fbq_record *record,
 }
 
 /* ---- Text ---- */
-
-/* FNV-1a: any change of a single byte changes it, since every step is one to one. */
-static uint64_t fbq__hash(uint64_t hash, const char *bytes, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-    return hash;
-}
-
-#define FBQ__HASH_START 0xcbf29ce484222325u
 
 static int fbq__field_print(const fbq_record *record, const fbq__field *field, char *text,
                             size_t bytes)
