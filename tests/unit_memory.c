@@ -134,7 +134,7 @@ static fbq_status open_and_reconstruct(fbq_error *error)
 static fbq_status read_and_write_wisdom(fbq_error *error)
 {
     static const fbq_gpu h200 = {"H200", 90, 132, 232448, 233472, 65536};
-    fbq_wisdom *wisdom;
+    fbq_wisdom *wisdom = NULL;
     fbq_status status = fbq_wisdom_new(&wisdom, error);
     if (status != FBQ_OK)
         return status;

@@ -4,6 +4,8 @@
 #ifndef FBQ_HOST_FACTORS_H
 #define FBQ_HOST_FACTORS_H
 
+#include "posix.h"
+
 #include <math.h>
 
 #include "pack.h"

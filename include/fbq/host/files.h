@@ -11,6 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#error \
+    "fbq needs POSIX: include fbq.h with FBQ_IMPLEMENTATION before any other header, or compile \
+with -D_POSIX_C_SOURCE=200809L or -std=gnu11"
+#endif
+
 #include "error.h"
 
 #define FBQ__PATH_BYTES 4096

@@ -5,6 +5,8 @@
 #ifndef FBQ_HOST_GEOMETRY_H
 #define FBQ_HOST_GEOMETRY_H
 
+#include "posix.h"
+
 #include <string.h>
 
 #include "../device/args.cuh"

@@ -7,6 +7,8 @@
 #ifndef FBQ_HOST_GPU_H
 #define FBQ_HOST_GPU_H
 
+#include "posix.h"
+
 #include <cuda.h>
 
 #include "cubins.h"

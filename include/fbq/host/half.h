@@ -4,6 +4,8 @@
 #ifndef FBQ_HOST_HALF_H
 #define FBQ_HOST_HALF_H
 
+#include "posix.h"
+
 #include <math.h>
 #include <string.h>
 

@@ -4,6 +4,8 @@
 #ifndef FBQ_HOST_JIT_H
 #define FBQ_HOST_JIT_H
 
+#include "posix.h"
+
 #include <dlfcn.h>
 
 #include "device_sources.h"

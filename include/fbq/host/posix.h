@@ -9,12 +9,4 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 
-#include <stddef.h>
-#include <stdint.h>
-#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
-#error \
-    "fbq needs POSIX: include fbq.h with FBQ_IMPLEMENTATION before any other header, or compile \
-with -D_POSIX_C_SOURCE=200809L or -std=gnu11"
-#endif
-
 #endif /* FBQ_HOST_POSIX_H */

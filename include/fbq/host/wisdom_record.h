@@ -5,8 +5,6 @@
 #ifndef FBQ_HOST_WISDOM_RECORD_H
 #define FBQ_HOST_WISDOM_RECORD_H
 
-#include <errno.h>
-
 #include "files.h"
 #include "select.h"
 
