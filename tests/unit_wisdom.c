@@ -75,6 +75,15 @@ static void test_the_line(void **state)
     const int length = fbq_record_print(&record, text, sizeof text);
     assert_string_equal(text, with_sum(line_of_4096));
     assert_int_equal(length, strlen(text));
+    char sealed[FBQ_RECORD_BYTES];
+    assert_int_equal(fbq_record_seal(line_of_4096, sealed, sizeof sealed), length);
+    assert_string_equal(sealed, text);
+    strcpy(sealed, line_of_4096); /* in place */
+    assert_int_equal(fbq_record_seal(sealed, sealed, sizeof sealed), length);
+    assert_string_equal(sealed, text);
+    assert_int_equal(fbq_record_seal(line_of_4096, sealed, 5), length);
+    assert_string_equal(sealed, "fbq1");
+    assert_int_equal(fbq_record_seal(NULL, NULL, 0), strlen(" sum=0123456789abcdef"));
     /* too little room: cut, and the length that was wanted */
     assert_int_equal(fbq_record_print(&record, text, 10), strlen(with_sum(line_of_4096)));
     assert_string_equal(text, "fbq1 fuse");

@@ -377,6 +377,43 @@ static void test_later_lines(void **state)
     assert_int_equal(access(beside(".bad"), F_OK), -1);
 }
 
+/* ---- Forgetting ---- */
+
+static int is_odd(const fbq_record *record, void *calls)
+{
+    ++*(int *)calls;
+    return record->median_ns % 2 == 1;
+}
+
+static void test_forget(void **state)
+{
+    int calls = 0;
+    size_t dropped = 99;
+    fbq_wisdom *w;
+    (void)state;
+    start();
+    assert_int_equal(write_some(0, 7, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_forget(path, is_odd, &calls, &dropped, NULL), FBQ_OK);
+    assert_int_equal(calls, 7);
+    assert_int_equal(dropped, 3);
+    w = read_back();
+    assert_int_equal(fbq_wisdom_count(w), 4);
+    assert_int_equal(held(w, 0, 7), 4);
+    fbq_wisdom_free(w);
+    assert_int_equal(fbq_wisdom_forget(path, is_odd, &calls, NULL, NULL), FBQ_OK);
+    faults(FAULT_NONE, 0, 0);
+    system_calls.kind = FAULT_ERROR;
+    system_calls.only = "rename";
+    system_calls.error = EIO;
+    assert_refused(FBQ_ERR_FILE, fbq_wisdom_forget(path, is_odd, &calls, &dropped, &error), path);
+    faults(FAULT_NONE, 0, 0);
+    w = read_back();
+    assert_int_equal(held(w, 0, 7), 4);
+    fbq_wisdom_free(w);
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_forget(NULL, is_odd, NULL, NULL, &error), "path");
+    assert_refused(FBQ_ERR_NULL, fbq_wisdom_forget(path, NULL, NULL, NULL, &error), "drop");
+}
+
 /* ---- Faults ---- */
 
 /* The number of calls of the system that one write makes, of a file that needs every kind. */
@@ -629,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_later_lines),
+        cmocka_unit_test(test_forget),
         cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed_at_every_call),

@@ -24,6 +24,7 @@ extern "C" {
 
 #define fbq_record_print FBQ_SYMBOL(fbq_record_print)
 #define fbq_record_parse FBQ_SYMBOL(fbq_record_parse)
+#define fbq_record_seal FBQ_SYMBOL(fbq_record_seal)
 #define fbq_wisdom_new FBQ_SYMBOL(fbq_wisdom_new)
 #define fbq_wisdom_free FBQ_SYMBOL(fbq_wisdom_free)
 #define fbq_wisdom_add FBQ_SYMBOL(fbq_wisdom_add)
@@ -35,6 +36,7 @@ extern "C" {
 #define fbq_wisdom_path FBQ_SYMBOL(fbq_wisdom_path)
 #define fbq_wisdom_read FBQ_SYMBOL(fbq_wisdom_read)
 #define fbq_wisdom_write FBQ_SYMBOL(fbq_wisdom_write)
+#define fbq_wisdom_forget FBQ_SYMBOL(fbq_wisdom_forget)
 
 /* ------------------------------------------------------------------------------------------------
  * Records
@@ -78,6 +80,10 @@ typedef struct fbq_record {
 #define FBQ_RECORD_BYTES 1024
 int fbq_record_print(const fbq_record *record, char *text, size_t bytes);
 fbq_status fbq_record_parse(const char *text, fbq_record *record, fbq_error *error);
+
+/* Put the checksum behind a line that another program wrote, so that it can be parsed. `text` may
+ * be `line`; as printing does, it returns the length of the whole. */
+int fbq_record_seal(const char *line, char *text, size_t bytes);
 
 /* ------------------------------------------------------------------------------------------------
  * Wisdom: records in memory
@@ -151,6 +157,13 @@ fbq_status fbq_wisdom_read(fbq_wisdom *wisdom, const char *path, fbq_error *erro
  * file with lines that cannot be read is also kept as PATH.bad. FBQ_ERR_FILE; FBQ_ERR_LOCK after 10
  * seconds of waiting for others (a lock ends with the process that holds it); _OUT_OF_HOST. */
 fbq_status fbq_wisdom_write(const fbq_wisdom *wisdom, const char *path, fbq_error *error);
+
+/* Take records out of a file: those that `drop` says 1 of, called with each and with `user`. In the
+ * way that fbq_wisdom_write writes, and with its statuses; *dropped, which may be NULL, is how
+ * many.
+ */
+fbq_status fbq_wisdom_forget(const char *path, int (*drop)(const fbq_record *record, void *user),
+                             void *user, size_t *dropped, fbq_error *error);
 
 #ifdef __cplusplus
 }

@@ -171,37 +171,76 @@ static fbq_status fbq__wisdom_text(const fbq_wisdom *wisdom, fbq__list *text, fb
     return fbq__list_append(text, wisdom->later.items, wisdom->later.count, 1, error);
 }
 
-/* With the lock held. */
-static fbq_status fbq__wisdom_merge_into(const fbq_wisdom *wisdom, const char *path,
-                                         fbq_wisdom *merged, fbq__list *text, fbq_error *error)
+/* A change to what a file holds. */
+typedef struct fbq__wisdom_change {
+    const fbq_wisdom *add;                             /* NULL: nothing */
+    int (*drop)(const fbq_record *record, void *user); /* NULL: nothing */
+    void *user;
+    size_t dropped;
+} fbq__wisdom_change;
+
+static void fbq__wisdom_drop(fbq_wisdom *wisdom, fbq__wisdom_change *change)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < wisdom->records.count; i++)
+        if (!change->drop(fbq__wisdom_at(wisdom, i), change->user))
+            *fbq__wisdom_at(wisdom, kept++) = *fbq__wisdom_at(wisdom, i);
+    change->dropped = wisdom->records.count - kept;
+    wisdom->records.count = kept;
+}
+
+/* With the lock held; `held` is empty. */
+static fbq_status fbq__wisdom_apply(fbq__wisdom_change *change, const char *path, fbq_wisdom *held,
+                                    fbq__list *text, fbq_error *error)
 {
     char temporary[FBQ__PATH_BYTES];
     FBQ__TRY(fbq__path_join(temporary, path, ".tmp", error));
-    FBQ__TRY(fbq_wisdom_read(merged, path, error));
-    for (size_t i = 0; i < wisdom->records.count; i++)
-        FBQ__TRY(fbq__wisdom_take(merged, fbq__wisdom_at(wisdom, i), error));
-    FBQ__TRY(fbq__wisdom_text(merged, text, error));
+    FBQ__TRY(fbq_wisdom_read(held, path, error));
+    for (size_t i = 0; change->add && i < change->add->records.count; i++)
+        FBQ__TRY(fbq__wisdom_take(held, fbq__wisdom_at(change->add, i), error));
+    if (change->drop)
+        fbq__wisdom_drop(held, change);
+    FBQ__TRY(fbq__wisdom_text(held, text, error));
     FBQ__TRY(fbq__file_write(temporary, text, error));
-    return fbq__file_replace(path, temporary, merged->damaged > 0, error);
+    return fbq__file_replace(path, temporary, held->damaged > 0, error);
+}
+
+static fbq_status fbq__wisdom_change_file(fbq__wisdom_change *change, const char *path,
+                                          fbq_error *error)
+{
+    fbq__list text = {NULL, 0, 0};
+    fbq_wisdom *held = NULL;
+    fbq_status status;
+    int lock;
+    FBQ__TRY(fbq_wisdom_new(&held, error));
+    status = fbq__lock(path, &lock, error);
+    if (status == FBQ_OK) {
+        status = fbq__wisdom_apply(change, path, held, &text, error);
+        close(lock);
+    }
+    FBQ_FREE(text.items);
+    fbq_wisdom_free(held);
+    return status;
 }
 
 fbq_status fbq_wisdom_write(const fbq_wisdom *wisdom, const char *path, fbq_error *error)
 {
-    fbq__list text = {NULL, 0, 0};
-    fbq_wisdom *merged = NULL;
-    fbq_status status;
-    int lock;
+    fbq__wisdom_change change = {wisdom, NULL, NULL, 0};
     FBQ__NOT_NULL(wisdom, error);
     FBQ__NOT_NULL(path, error);
-    FBQ__TRY(fbq_wisdom_new(&merged, error));
-    status = fbq__lock(path, &lock, error);
-    if (status == FBQ_OK) {
-        status = fbq__wisdom_merge_into(wisdom, path, merged, &text, error);
-        close(lock);
-    }
-    FBQ_FREE(text.items);
-    fbq_wisdom_free(merged);
-    return status;
+    return fbq__wisdom_change_file(&change, path, error);
+}
+
+fbq_status fbq_wisdom_forget(const char *path, int (*drop)(const fbq_record *record, void *user),
+                             void *user, size_t *dropped, fbq_error *error)
+{
+    fbq__wisdom_change change = {NULL, drop, user, 0};
+    FBQ__NOT_NULL(path, error);
+    FBQ__NOT_NULL(drop, error);
+    FBQ__TRY(fbq__wisdom_change_file(&change, path, error));
+    if (dropped)
+        *dropped = change.dropped;
+    return FBQ_OK;
 }
 
 #endif /* FBQ_HOST_WISDOM_FILE_H */

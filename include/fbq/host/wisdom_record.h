@@ -259,6 +259,21 @@ static int fbq__field_print(const fbq_record *record, const fbq__field *field, c
     return snprintf(text, bytes, "%d", number);
 }
 
+int fbq_record_seal(const char *line, char *text, size_t bytes)
+{
+    const size_t length = line ? strlen(line) : 0;
+    char sum[32];
+    snprintf(sum, sizeof sum, " sum=%016llx",
+             (unsigned long long)fbq__hash(FBQ__HASH_START, line, length));
+    if (bytes > 0) {
+        const size_t kept = length < bytes ? length : bytes - 1;
+        if (length)
+            memmove(text, line, kept);
+        snprintf(text + kept, bytes - kept, "%s", sum);
+    }
+    return (int)(length + strlen(sum));
+}
+
 int fbq_record_print(const fbq_record *record, char *text, size_t bytes)
 {
     char line[FBQ_RECORD_BYTES];
@@ -272,9 +287,7 @@ int fbq_record_print(const fbq_record *record, char *text, size_t bytes)
         at += snprintf(line + at, sizeof line - (size_t)at, " %s=", field->name);
         at += fbq__field_print(&r, field, line + at, sizeof line - (size_t)at);
     }
-    snprintf(line + at, sizeof line - (size_t)at, " sum=%016llx",
-             (unsigned long long)fbq__hash(FBQ__HASH_START, line, (size_t)at));
-    return snprintf(text, bytes, "%s", line);
+    return fbq_record_seal(line, text, bytes);
 }
 
 /* Is the line one that was written like this, of this or a later version? *body: its length without

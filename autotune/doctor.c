@@ -1,0 +1,156 @@
+/* doctor.c: what this machine has of what running wants, and what is cached.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _POSIX_C_SOURCE 200809L
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "records.h"
+
+typedef struct report {
+    json_t *json; /* NULL: lines */
+    int lacking;
+} report;
+
+/* One finding; `bad` when running needs it and it is not there. */
+static void say(report *r, const char *what, int bad, const char *finding)
+{
+    r->lacking |= bad;
+    if (r->json)
+        json_object_set_new(r->json, what, json_pack("{s:b, s:s}", "ok", !bad, "says", finding));
+    else
+        printf("%-10s %-4s %s\n", what, bad ? "BAD" : "ok", finding);
+}
+
+static void look_at_version(report *r)
+{
+    char text[200];
+    snprintf(text, sizeof text,
+             "%s, packed layout %d, epoch %d of the kernels, their source %016llx",
+             FBQ_VERSION_STRING, FBQ_LAYOUT_VERSION, FBQ_KERNEL_EPOCH,
+             (unsigned long long)fbq_source_hash());
+    say(r, "fbq", fbq_version() != FBQ_VERSION, text);
+}
+
+static void look_at_gpu(report *r, const options *o)
+{
+    char text[700];
+    fbq_options how;
+    fbq_context *context = NULL;
+    fbq_gpu gpu;
+    fbq_error error;
+    memset(&how, 0, sizeof how);
+    how.device = o->device;
+    how.wisdom_file = how.cubin_folder = "";
+    if (fbq_open(&how, &context, &error) != FBQ_OK) {
+        say(r, "GPU", 1, error.detail);
+        return;
+    }
+    fbq_context_gpu(context, &gpu);
+    snprintf(text, sizeof text, "device %d: %s, sm_%d, %d multiprocessors", o->device, gpu.name,
+             gpu.capability, gpu.sms);
+    say(r, "GPU", 0, text);
+    fbq_close(context);
+}
+
+/* It compiles, or says why not: a small kernel. */
+static void look_at_nvrtc(report *r)
+{
+    static const fbq_gpu gpu = {"any", 80, 108, 166912, 167936, 65536};
+    const fbq_pick pick = {FBQ_KERNEL_DOWN, 8, 1, 1, 4, 0, 0, 0};
+    struct timespec before, after;
+    fbq_problem problem;
+    fbq_error error;
+    char text[100];
+    void *image;
+    size_t bytes;
+    memset(&problem, 0, sizeof problem);
+    problem.format.bits = 4;
+    problem.format.group = 128;
+    problem.format.zero = FBQ_ZERO_CODE;
+    problem.format.scale_type = problem.format.factor_type = problem.x_type = problem.y_type =
+        FBQ_F16;
+    problem.shape = fbq_shape_of(4096, 4096, 128);
+    problem.m_max = 1;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    if (fbq_compile(&problem, &gpu, &pick, 0, NULL, &image, &bytes, &error) != FBQ_OK) {
+        say(r, "NVRTC", 1, error.detail);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    fbq_free(image);
+    snprintf(text, sizeof text, "compiles a small kernel in %.2f s",
+             (double)(after.tv_sec - before.tv_sec) +
+                 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
+    say(r, "NVRTC", 0, text);
+}
+
+static void look_at_wisdom(report *r, const options *o)
+{
+    fbq_wisdom *wisdom = NULL;
+    fbq_error error;
+    char text[4700];
+    size_t used = 0;
+    if (fbq_wisdom_new(&wisdom, &error) != FBQ_OK ||
+        fbq_wisdom_read(wisdom, o->file, &error) != FBQ_OK) {
+        say(r, "wisdom", 1, error.detail);
+        fbq_wisdom_free(wisdom);
+        return;
+    }
+    for (size_t i = 0; i < fbq_wisdom_count(wisdom); i++)
+        used += fbq_wisdom_record(wisdom, i)->epoch == FBQ_KERNEL_EPOCH;
+    snprintf(text, sizeof text, "%s: %zu records, %zu of them of this epoch, %zu damaged lines%s%s",
+             o->file, fbq_wisdom_count(wisdom), used, fbq_wisdom_damaged(wisdom),
+             fbq_wisdom_damaged(wisdom) ? ": " : "", fbq_wisdom_warning(wisdom));
+    say(r, "wisdom", fbq_wisdom_damaged(wisdom) > 0, text);
+    fbq_wisdom_free(wisdom);
+}
+
+/* Files of the default folder of cubins, and whether it would be used. */
+static void look_at_cubins(report *r)
+{
+    char folder[4096], text[4400], *slash;
+    struct stat status;
+    struct dirent *entry;
+    size_t files = 0;
+    int own;
+    DIR *list;
+    fbq_error error;
+    if (fbq_wisdom_path(folder, sizeof folder - 1, &error) != FBQ_OK) {
+        say(r, "cubins", 1, error.detail);
+        return;
+    }
+    slash = strrchr(folder, '/'); /* "cubins" is as long as "wisdom" */
+    memcpy(slash + 1, "cubins", 7);
+    if (stat(folder, &status) != 0) {
+        snprintf(text, sizeof text, "%s: not there yet", folder);
+        say(r, "cubins", 0, text);
+        return;
+    }
+    own = status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH));
+    list = opendir(folder);
+    while (list && (entry = readdir(list)))
+        files += strstr(entry->d_name, ".cubin") != NULL;
+    if (list)
+        closedir(list);
+    snprintf(text, sizeof text, "%s: %zu compiled kernels%s", folder, files,
+             own ? "" : "; not used, since others may write there: chmod 700");
+    say(r, "cubins", !own, text);
+}
+
+outcome command_doctor(const options *o)
+{
+    report r = {o->json ? json_object() : NULL, 0};
+    look_at_version(&r);
+    look_at_gpu(&r, o);
+    look_at_nvrtc(&r);
+    look_at_wisdom(&r, o);
+    look_at_cubins(&r);
+    if (r.json && json_print(o, r.json) != OUTCOME_DONE)
+        return OUTCOME_FAILED;
+    return r.lacking ? OUTCOME_LACKING : OUTCOME_DONE;
+}

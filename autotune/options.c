@@ -1,0 +1,313 @@
+/* options.c: getopt and the help text.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* getopt_long */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char HELP[] =
+    "Usage: fbq-tune show    [options]             the records of a wisdom file\n"
+    "       fbq-tune explain --shape NxK [options] which pick a layer gets, and why\n"
+    "       fbq-tune merge   FILE... [options]     take in records, as lines or as JSON\n"
+    "       fbq-tune import  FILE... [options]     the same\n"
+    "       fbq-tune export  [options]             write records out\n"
+    "       fbq-tune forget  [options]             take records out of the file\n"
+    "       fbq-tune doctor  [options]             what this machine has and lacks\n"
+    "\n"
+    "  --file FILE         the wisdom file (default: $FBQ_CACHE_DIR/wisdom,\n"
+    "                      $XDG_CACHE_HOME/fbq/wisdom or ~/.cache/fbq/wisdom)\n"
+    "  --json              JSON on standard output (show, explain, export, doctor)\n"
+    "  -o, --output FILE   instead of standard output (export)\n"
+    "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
+    "\n"
+    "Which records (show, export, forget), or which layer (explain)\n"
+    "  --gpu NAME          part of the GPU's name, or h200, a100, rtx3090 ...; explain: such a\n"
+    "                      short name (default: this machine's GPU)\n"
+    "  --shape NxK         rows and inputs of the layer, rows of all its segments\n"
+    "  --bits 2|3|4        of a code\n"
+    "  --kernel down|fused (show, export, forget)\n"
+    "  --all               all records (forget)\n"
+    "\n"
+    "More of a layer (explain)\n"
+    "  --group G           32, 64, 128, 256 or row (default 128)\n"
+    "  --zero KIND         none, code or f16 (default code)\n"
+    "  --rank R            of its sub-branch (default 128; 0: none)\n"
+    "  --type T            of x, y, scales and factors: f16 or bf16 (default f16)\n"
+    "  --factor-type T     of the factors, f16, bf16 or i8, where it is another\n"
+    "  --m M               rows of x, 1 to 16 (default 1)\n"
+    "  --launches L        1, 2, or 0 for the faster (default 0)\n"
+    "  --device D          which GPU of this machine (explain, doctor; default 0)\n"
+    "\n"
+    "  -h, --help          this text\n"
+    "  --version           fbq's version\n"
+    "\n"
+    "Exit status: 0 success; 1 a file cannot be read or written, or holds what cannot be taken;\n"
+    "2 the command line is wrong; 3 the machine lacks something (doctor; explain without --gpu).\n";
+
+enum {
+    FILE_ = 256,
+    JSON,
+    SKIP_DAMAGED,
+    GPU,
+    SHAPE,
+    BITS,
+    KERNEL,
+    ALL,
+    GROUP,
+    ZERO,
+    RANK,
+    TYPE,
+    FACTOR_TYPE,
+    M,
+    LAUNCHES,
+    DEVICE,
+    VERSION
+};
+
+/* Which subcommands an option belongs to. */
+enum { SHOW = 1, EXPLAIN = 2, MERGE = 4, EXPORT = 8, FORGET = 16, DOCTOR = 32, ANY = 63 };
+
+static const struct {
+    struct option option;
+    int commands;
+} TABLE[] = {
+    {{"file", required_argument, NULL, FILE_}, ANY},
+    {{"json", no_argument, NULL, JSON}, SHOW | EXPLAIN | EXPORT | DOCTOR},
+    {{"output", required_argument, NULL, 'o'}, EXPORT},
+    {{"skip-damaged", no_argument, NULL, SKIP_DAMAGED}, MERGE},
+    {{"gpu", required_argument, NULL, GPU}, SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"shape", required_argument, NULL, SHAPE}, SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"bits", required_argument, NULL, BITS}, SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"kernel", required_argument, NULL, KERNEL}, SHOW | EXPORT | FORGET},
+    {{"all", no_argument, NULL, ALL}, FORGET},
+    {{"group", required_argument, NULL, GROUP}, EXPLAIN},
+    {{"zero", required_argument, NULL, ZERO}, EXPLAIN},
+    {{"rank", required_argument, NULL, RANK}, EXPLAIN},
+    {{"type", required_argument, NULL, TYPE}, EXPLAIN},
+    {{"factor-type", required_argument, NULL, FACTOR_TYPE}, EXPLAIN},
+    {{"m", required_argument, NULL, M}, EXPLAIN},
+    {{"launches", required_argument, NULL, LAUNCHES}, EXPLAIN},
+    {{"device", required_argument, NULL, DEVICE}, EXPLAIN | DOCTOR},
+    {{"help", no_argument, NULL, 'h'}, ANY},
+    {{"version", no_argument, NULL, VERSION}, ANY},
+};
+
+enum { OPTIONS = sizeof TABLE / sizeof TABLE[0] };
+
+static const struct {
+    const char *name;
+    int bit;
+    outcome (*command)(const options *o);
+} COMMANDS[] = {{"show", SHOW, command_show},       {"explain", EXPLAIN, command_explain},
+                {"merge", MERGE, command_merge},    {"import", MERGE, command_merge},
+                {"export", EXPORT, command_export}, {"forget", FORGET, command_forget},
+                {"doctor", DOCTOR, command_doctor}};
+
+enum { COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
+
+outcome failed(const options *o, outcome end, const char *format, ...)
+{
+    va_list values;
+    fprintf(stderr, "fbq-tune: %s: ", o->command_name);
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputc('\n', stderr);
+    return end;
+}
+
+static int wrong(const char *option, const char *value, const char *expected)
+{
+    fprintf(stderr, "fbq-tune: --%s %s: expected %s\n", option, value, expected);
+    return 0;
+}
+
+static int number_read(const char *option, const char *value, long low, long high, long *number)
+{
+    char expected[64], *end;
+    *number = strtol(value, &end, 10);
+    snprintf(expected, sizeof expected, "a number from %ld to %ld", low, high);
+    return (end != value && !*end && *number >= low && *number <= high) ||
+           wrong(option, value, expected);
+}
+
+/* One of some words; the index of the word. */
+static int word_read(const char *option, const char *value, const char *const *words,
+                     const char *expected, long *index)
+{
+    for (*index = 0; words[*index]; ++*index)
+        if (!strcmp(words[*index], value))
+            return 1;
+    return wrong(option, value, expected);
+}
+
+static int shape_read(const char *value, options *o)
+{
+    char *end;
+    const long long n = strtoll(value, &end, 10), k = *end == 'x' ? strtoll(end + 1, &end, 10) : 0;
+    if (n < 1 || k < 1 || *end || n > INT32_MAX || k > INT32_MAX)
+        return wrong("shape", value, "NxK, such as 4096x11008");
+    o->has_shape = 1;
+    o->problem.shape.segment[0].n = n;
+    o->problem.shape.k = k;
+    return 1;
+}
+
+static int read_one(int option, const char *value, options *o)
+{
+    static const char *const kernels[] = {"down", "fused", NULL}, *const groups[] = {"row", "32",
+                                                                                     "64",  "128",
+                                                                                     "256", NULL},
+                             *const zeros[] = {"none", "code", "f16", NULL},
+                             *const types[] = {"f16", "bf16", "i8", NULL};
+    static const fbq_type type_of[] = {FBQ_F16, FBQ_BF16, FBQ_I8};
+    long number = 0;
+    switch (option) {
+    case FILE_:
+        return snprintf(o->file, sizeof o->file, "%s", value) < (int)sizeof o->file && *value
+                   ? 1
+                   : wrong("file", "...", "a path of 1 to 4095 bytes");
+    case 'o':
+        o->output = value;
+        return *value || wrong("output", "\"\"", "a path");
+    case JSON:
+        return o->json = 1;
+    case SKIP_DAMAGED:
+        return o->skip_damaged = 1;
+    case ALL:
+        return o->all = 1;
+    case GPU:
+        o->gpu = value;
+        return *value || wrong("gpu", "\"\"", "a name");
+    case SHAPE:
+        return shape_read(value, o);
+    case BITS:
+        o->has_bits = number_read("bits", value, 2, 4, &number);
+        o->problem.format.bits = (int)number;
+        return o->has_bits;
+    case KERNEL:
+        o->has_kernel = word_read("kernel", value, kernels, "down or fused", &number);
+        o->kernel = (fbq_kernel)number;
+        return o->has_kernel;
+    case GROUP:
+        if (!word_read("group", value, groups, "32, 64, 128, 256 or row", &number))
+            return 0;
+        o->problem.format.group = number ? 16 << number : FBQ_GROUP_ROW;
+        return 1;
+    case ZERO:
+        if (!word_read("zero", value, zeros, "none, code or f16", &number))
+            return 0;
+        o->problem.format.zero = (fbq_zero)number;
+        return 1;
+    case RANK:
+        if (!number_read("rank", value, 0, 4096, &number))
+            return 0;
+        o->problem.shape.segment[0].r = number;
+        return 1;
+    case TYPE:
+        if (!word_read("type", value, types, "f16 or bf16", &number) || number > 1)
+            return number > 1 ? wrong("type", value, "f16 or bf16") : 0;
+        o->problem.x_type = o->problem.y_type = o->problem.format.scale_type = type_of[number];
+        return 1;
+    case FACTOR_TYPE:
+        if (!word_read("factor-type", value, types, "f16, bf16 or i8", &number))
+            return 0;
+        o->problem.format.factor_type = type_of[number];
+        return 1;
+    case M:
+        if (!number_read("m", value, 1, 16, &number))
+            return 0;
+        o->problem.m_max = (int)number;
+        return 1;
+    case LAUNCHES:
+        if (!number_read("launches", value, 0, 2, &number))
+            return 0;
+        o->problem.launches = (int)number;
+        return 1;
+    default:
+        if (!number_read("device", value, 0, 1023, &number))
+            return 0;
+        o->device = (int)number;
+        return 1;
+    }
+}
+
+/* The options after the subcommand, which is words[0] here. 0: it ends; *end says how. */
+static int read_all(int count, char **words, int bit, options *o, outcome *end)
+{
+    struct option list[OPTIONS + 1];
+    int option;
+    for (int i = 0; i < OPTIONS; i++)
+        list[i] = TABLE[i].option;
+    memset(&list[OPTIONS], 0, sizeof list[OPTIONS]);
+    *end = OUTCOME_USAGE;
+    while ((option = getopt_long(count, words, "o:h", list, NULL)) != -1) {
+        int i = 0;
+        if (option == '?')
+            return 0; /* getopt has said what is wrong */
+        if (option == 'h' || option == VERSION) {
+            fputs(option == 'h' ? HELP : "fbq-tune " FBQ_VERSION_STRING "\n", stdout);
+            *end = OUTCOME_DONE;
+            return 0;
+        }
+        while (TABLE[i].option.val != option)
+            i++;
+        if (!(TABLE[i].commands & bit)) {
+            fprintf(stderr, "fbq-tune: --%s is no option of %s\n", TABLE[i].option.name, words[0]);
+            return 0;
+        }
+        if (!read_one(option, optarg, o))
+            return 0;
+    }
+    o->input = (const char **)(words + optind);
+    o->inputs = count - optind;
+    if (bit == MERGE ? o->inputs > 0 : o->inputs == 0)
+        return 1;
+    fprintf(stderr, bit == MERGE ? "fbq-tune: %s: which files?%s\n" : "fbq-tune: %s: what is %s?\n",
+            words[0], bit == MERGE ? "" : o->input[0]);
+    return 0;
+}
+
+int options_read(int count, char **words, options *o, outcome *end)
+{
+    const char *name = count > 1 ? words[1] : "";
+    int i = 0;
+    fbq_error error;
+    memset(o, 0, sizeof *o);
+    o->problem.format.bits = 4;
+    o->problem.format.group = 128;
+    o->problem.format.zero = FBQ_ZERO_CODE;
+    o->problem.format.scale_type = o->problem.x_type = o->problem.y_type = FBQ_F16;
+    o->problem.shape = fbq_shape_of(1, 1, 128);
+    o->problem.m_max = 1;
+    *end = OUTCOME_USAGE;
+    while (i < COUNT && strcmp(COMMANDS[i].name, name))
+        i++;
+    if (i == COUNT) {
+        char *none[2];
+        if (*name == '-' && count == 2) { /* --help and --version alone */
+            none[0] = words[0];
+            none[1] = words[1];
+            return read_all(2, none, 0, o, end) && 0;
+        }
+        fprintf(stderr, "fbq-tune: %s%s; --help lists the subcommands\n",
+                *name ? "there is no subcommand " : "a subcommand is missing", name);
+        return 0;
+    }
+    o->command = COMMANDS[i].command;
+    o->command_name = COMMANDS[i].name;
+    if (!read_all(count - 1, words + 1, COMMANDS[i].bit, o, end))
+        return 0;
+    if (!o->problem.format.factor_type)
+        o->problem.format.factor_type = o->problem.x_type;
+    if (!o->file[0] && fbq_wisdom_path(o->file, sizeof o->file, &error) != FBQ_OK) {
+        *end = failed(o, OUTCOME_FAILED, "%s; or --file names one", error.detail);
+        return 0;
+    }
+    return 1;
+}
