@@ -299,6 +299,21 @@ static void test_adding(void **state)
     assert_int_equal(fbq_wisdom_record(wisdom, 0)->median_ns, 5000);
     assert_int_equal(fbq_wisdom_add(wisdom, &slow, NULL), FBQ_OK);
     assert_int_equal(fbq_wisdom_record(wisdom, 0)->median_ns, 5000);
+    /* records that nothing but the pick or its circumstances tell apart: whatever comes first */
+    for (int field = 0; field < 4; field++) {
+        fbq_record a = record_at(4096, 4096, 128, 1), b = a;
+        b.spread_ns += field == 0;
+        b.pick.stages += field == 1;
+        b.nvrtc += field == 2;
+        b.source += field == 3;
+        const fbq_record one[] = {a, b}, two[] = {b, a};
+        fbq_wisdom *first = wisdom_of(one, 2), *second = wisdom_of(two, 2);
+        assert_int_equal(fbq_wisdom_count(first), 1);
+        assert_memory_equal(fbq_wisdom_record(first, 0), fbq_wisdom_record(second, 0),
+                            sizeof(fbq_record));
+        fbq_wisdom_free(first);
+        fbq_wisdom_free(second);
+    }
     /* other keys */
 #define ANOTHER(change)                                                 \
     do {                                                                \

@@ -146,13 +146,28 @@ static int fbq__record_same_key(const fbq_record *a, const fbq_record *b)
            fbq__shape_same(&a->problem.shape, &b->problem.shape);
 }
 
-/* Does a replace b, of the same key? */
+/* Does a replace b, of the same key? A total order, so that the order of merging does not matter;
+ * what comes behind the times decides nothing but that. */
 static int fbq__record_better(const fbq_record *a, const fbq_record *b)
 {
     const int later = strcmp(a->date, b->date);
     if (a->rigor != b->rigor)
         return a->rigor > b->rigor;
-    return later ? later > 0 : a->median_ns < b->median_ns;
+    if (later)
+        return later > 0;
+#define FBQ__LESS(member)       \
+    if (a->member != b->member) \
+        return a->member < b->member;
+    FBQ__LESS(median_ns)
+    FBQ__LESS(spread_ns)
+#define FBQ__PICK_LESS(field) FBQ__LESS(pick.field)
+    FBQ_PICK_FIELDS(FBQ__PICK_LESS)
+#undef FBQ__PICK_LESS
+    FBQ__LESS(nvrtc)
+    FBQ__LESS(driver)
+    FBQ__LESS(source)
+#undef FBQ__LESS
+    return 0;
 }
 
 /* ---- Legality ---- */
