@@ -48,7 +48,8 @@ json_t *record_to_json(const fbq_record *record)
             *value++ = 0;
             json_object_set_new(object, word,
                                 !strcmp(word, "n") || !strcmp(word, "r") ? list_of_numbers(value)
-                                : !strcmp(word, "source") || !strcmp(word, "sum")
+                                : !strcmp(word, "source") || !strcmp(word, "sum") ||
+                                        !strcmp(word, "gpu")
                                     ? json_string(value)
                                     : number_or_text(value));
         }

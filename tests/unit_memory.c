@@ -184,6 +184,12 @@ static void test_packing(void **state)
     exhaust(reference, 2);
 }
 
+static void test_wisdom(void **state)
+{
+    (void)state;
+    exhaust(read_and_write_wisdom, 8);
+}
+
 static void test_compiling(void **state)
 {
     fbq_error error;
@@ -191,7 +197,6 @@ static void test_compiling(void **state)
     if (compile(NULL) == FBQ_ERR_NO_NVRTC)
         skip();
     exhaust(compile, 1);
-    exhaust(read_and_write_wisdom, 8);
     exhaust(open_and_prepare, 4);
     exhaust(open_and_reconstruct, 3);
     cubins = CUBINS; /* compiled and kept by the first call, taken from there by the others */
@@ -221,6 +226,7 @@ static int wisdom_remove(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_packing),
+                                       cmocka_unit_test(test_wisdom),
                                        cmocka_unit_test(test_compiling)};
     return cmocka_run_group_tests(tests, wisdom_remove, wisdom_remove);
 }

@@ -135,8 +135,8 @@ static void test_round_trip(void **state)
         r.nvrtc = DRAW(20000);
         r.driver = DRAW(20000);
         r.source = random_bits(&random) >> DRAW(64);
-        snprintf(r.date, sizeof r.date, "%04d-%02d-%02dT%02d:%02d:%02dZ", DRAW(9999), DRAW(13),
-                 DRAW(32), DRAW(24), DRAW(60), DRAW(60));
+        snprintf(r.date, sizeof r.date, "%04d-%02d-%02dT%02d:%02d:%02dZ", DRAW(9999), 1 + DRAW(12),
+                 1 + DRAW(31), DRAW(24), DRAW(60), DRAW(60));
         assert_true(fbq_record_print(&r, text, sizeof text) < (int)sizeof text);
         memset(&back, 0x77, sizeof back);
         memset(&again, 0x11, sizeof again);
@@ -205,7 +205,13 @@ static void test_refused_lines(void **state)
         {"median_ns=4770", "median_ns=-1", FBQ_ERR_WISDOM, "-1"},
         {"median_ns=4770", "median_ns=4.770", FBQ_ERR_WISDOM, "\"median_ns\""},
         {"source=0123456789abcdef", "source=123", FBQ_ERR_WISDOM, "\"source\""},
+        {"source=0123456789abcdef", "source=-00000000000000f", FBQ_ERR_WISDOM, "\"source\""},
+        {"source=0123456789abcdef", "source=0x00000000000abc", FBQ_ERR_WISDOM, "\"source\""},
         {"date=2026-11-23T13:05:00Z", "date=today", FBQ_ERR_WISDOM, "today"},
+        {"date=2026-11-23T13:05:00Z", "date=2026-13-23T13:05:00Z", FBQ_ERR_WISDOM, "2026-13"},
+        {"date=2026-11-23T13:05:00Z", "date=2026-11-00T13:05:00Z", FBQ_ERR_WISDOM, "11-00"},
+        {"date=2026-11-23T13:05:00Z", "date=2026-11-23T24:05:00Z", FBQ_ERR_WISDOM, "24:05"},
+        {"date=2026-11-23T13:05:00Z", "date=2026-11-23T13:60:00Z", FBQ_ERR_WISDOM, "13:60"},
     };
     fbq_record record, untouched;
     char long_line[3000];
@@ -299,6 +305,15 @@ static void test_adding(void **state)
     assert_int_equal(fbq_wisdom_record(wisdom, 0)->median_ns, 5000);
     assert_int_equal(fbq_wisdom_add(wisdom, &slow, NULL), FBQ_OK);
     assert_int_equal(fbq_wisdom_record(wisdom, 0)->median_ns, 5000);
+    /* a time of 0 is none */
+    fbq_record unrun = r;
+    unrun.median_ns = 0;
+    const fbq_record with_unrun[] = {unrun, r};
+    fbq_wisdom *times = wisdom_of(with_unrun, 2);
+    assert_int_equal(fbq_wisdom_record(times, 0)->median_ns, 5000);
+    assert_int_equal(fbq_wisdom_add(times, &unrun, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_record(times, 0)->median_ns, 5000);
+    fbq_wisdom_free(times);
     /* records that nothing but the pick or its circumstances tell apart: whatever comes first */
     for (int field = 0; field < 4; field++) {
         fbq_record a = record_at(4096, 4096, 128, 1), b = a;
@@ -482,6 +497,42 @@ static void test_rungs(void **state)
     fbq_wisdom_free(wisdom);
 }
 
+/* Shape and multiprocessors together: at most a factor of two. A layer without a sub-branch, whose
+ * pick is legal on any of these. */
+static void test_near(void **state)
+{
+    static const struct {
+        int64_t n, k;
+        int sms;
+        fbq_rung rung;
+    } cases[] = {
+        {8192, 4096, 132, FBQ_RUNG_SHAPE},      {8193, 4096, 132, FBQ_RUNG_DEFAULT},
+        {2048, 4096, 132, FBQ_RUNG_SHAPE},      {2047, 4096, 132, FBQ_RUNG_DEFAULT},
+        {4096, 8192, 132, FBQ_RUNG_SHAPE},      {4096, 2047, 132, FBQ_RUNG_DEFAULT},
+        {5500, 5500, 132, FBQ_RUNG_SHAPE},      {6000, 6000, 132, FBQ_RUNG_DEFAULT},
+        {4096, 4096, 66, FBQ_RUNG_CAPABILITY},  {4096, 4096, 65, FBQ_RUNG_DEFAULT},
+        {4096, 4096, 264, FBQ_RUNG_CAPABILITY}, {4096, 4096, 265, FBQ_RUNG_DEFAULT},
+        {5500, 4096, 99, FBQ_RUNG_CAPABILITY},  {8000, 4096, 68, FBQ_RUNG_DEFAULT},
+    };
+    const fbq_record record = record_at(4096, 4096, 0, 1);
+    fbq_wisdom *wisdom = wisdom_of(&record, 1);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const fbq_problem problem = record_problem(cases[i].n, cases[i].k, 0, 1);
+        fbq_gpu gpu = h200;
+        fbq_pick pick;
+        fbq_found found;
+        gpu.sms = cases[i].sms;
+        assert_int_equal(fbq_pick_check(&problem, &gpu, &record.pick, NULL), FBQ_OK);
+        assert_int_equal(
+            fbq_wisdom_find(wisdom, &problem, &gpu, FBQ_KERNEL_FUSED, &pick, &found, NULL), FBQ_OK);
+        if (found.rung != cases[i].rung)
+            fail_msg("%lld x %lld on %d: rung %d", (long long)cases[i].n, (long long)cases[i].k,
+                     cases[i].sms, (int)found.rung);
+    }
+    fbq_wisdom_free(wisdom);
+}
+
 /* 100 x 1 and 1 x 100 have as many weights, and nothing else in common. */
 static void test_far_shapes(void **state)
 {
@@ -511,6 +562,52 @@ static void test_illegal_is_passed_over(void **state)
     wisdom = wisdom_of(records, 1);
     assert_int_equal(found_ns(wisdom, &wanted, &h200, FBQ_RUNG_DEFAULT), 0);
     fbq_wisdom_free(wisdom);
+}
+
+/* Thousands of records: each is found, and none twice. */
+static void test_many(void **state)
+{
+    enum { MANY = 5000 };
+    fbq_record record = record_at(16, 4096, 0, 1);
+    fbq_wisdom *wisdom = NULL;
+    (void)state;
+    assert_int_equal(fbq_wisdom_new(&wisdom, NULL), FBQ_OK);
+    for (int twice = 0; twice < 2; twice++)
+        for (int i = 0; i < MANY; i++) {
+            record.problem.shape.segment[0].n = 16 + i;
+            record.median_ns = 10000 + i - twice;
+            assert_int_equal(fbq_wisdom_add(wisdom, &record, NULL), FBQ_OK);
+        }
+    assert_int_equal(fbq_wisdom_count(wisdom), MANY);
+    for (int i = 0; i < MANY; i += 61) {
+        const fbq_problem problem = record_problem(16 + i, 4096, 0, 1);
+        assert_int_equal(found_ns(wisdom, &problem, &h200, FBQ_RUNG_EXACT), 9999 + i);
+    }
+    fbq_wisdom_free(wisdom);
+}
+
+/* As near, and alike in all but their shapes: the same one, however they were added. */
+static void test_as_near(void **state)
+{
+    const fbq_problem wanted = record_problem(4096, 4096, 0, 1);
+    fbq_record a = record_at(4096, 4096, 0, 1), b = a;
+    a.problem.shape.segment[0].n = 2048;
+    b.problem.shape.segment[0].n = 8192;
+    const fbq_record one[] = {a, b}, two[] = {b, a};
+    fbq_wisdom *first = wisdom_of(one, 2), *second = wisdom_of(two, 2);
+    fbq_found from_first, from_second;
+    fbq_pick pick;
+    (void)state;
+    assert_int_equal(
+        fbq_wisdom_find(first, &wanted, &h200, FBQ_KERNEL_FUSED, &pick, &from_first, NULL), FBQ_OK);
+    assert_int_equal(
+        fbq_wisdom_find(second, &wanted, &h200, FBQ_KERNEL_FUSED, &pick, &from_second, NULL),
+        FBQ_OK);
+    assert_int_equal(from_first.rung, FBQ_RUNG_SHAPE);
+    assert_int_equal(from_first.record.problem.shape.segment[0].n,
+                     from_second.record.problem.shape.segment[0].n);
+    fbq_wisdom_free(first);
+    fbq_wisdom_free(second);
 }
 
 /* Among equals the order of adding does not matter. */
@@ -547,6 +644,9 @@ int main(void)
         cmocka_unit_test(test_rungs),
         cmocka_unit_test(test_far_shapes),
         cmocka_unit_test(test_illegal_is_passed_over),
+        cmocka_unit_test(test_near),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_as_near),
         cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,16 +157,16 @@ static void test_plans(void **state)
     assert_null(fbq_context_wisdom(NULL));
 }
 
-/* A pick whose code does not fit into the registers of this machine's compiler: the default, which
- * does; and where the caller gave one of the two, that is kept. */
+/* A pick whose code does not fit into the registers of this machine's compiler: the default in its
+ * place, and in its alone; but what the caller gave is refused. */
 static void test_unfit(void **state)
 {
-    const fbq_record records[] = {tuned(FBQ_KERNEL_FUSED, 0, 1), tuned(FBQ_KERNEL_DOWN, 32, 4),
-                                  tuned(FBQ_KERNEL_FUSED, 32, 4)};
+    fbq_record records[] = {tuned(FBQ_KERNEL_FUSED, 0, 1), tuned(FBQ_KERNEL_DOWN, 32, 4),
+                            tuned(FBQ_KERNEL_FUSED, 32, 4)};
     const fbq_problem alone = layer(0, 1), with = layer(32, 4);
+    fbq_pick pick, wide = records[1].pick;
     fbq_context *context;
     fbq_plan *plan;
-    fbq_pick pick;
     (void)state;
     save(records, 3);
     context = open_with(NULL); /* FBQ_CACHE_DIR */
@@ -181,12 +181,29 @@ static void test_unfit(void **state)
     assert_int_equal(fbq_plan_pick(plan, FBQ_KERNEL_FUSED, 1, &pick), FBQ_OK);
     assert_true(pick.warps < 16);
     fbq_plan_free(plan);
+    plan = prepare(context, &with, NULL, NULL);
+    check(plan, FBQ_KERNEL_FUSED, 4, FBQ_RUNG_DEFAULT, NULL);
+    check(plan, FBQ_KERNEL_DOWN, 4, FBQ_RUNG_EXACT, &records[1].pick);
+    fbq_plan_free(plan);
     plan = prepare(context, &with, &records[1].pick, NULL);
     check(plan, FBQ_KERNEL_DOWN, 4, FBQ_RUNG_GIVEN, &records[1].pick);
     check(plan, FBQ_KERNEL_FUSED, 4, FBQ_RUNG_DEFAULT, NULL);
     fbq_plan_free(plan);
     assert_int_equal(fbq_prepare(context, &alone, NULL, &records[0].pick, &plan, NULL),
                      FBQ_ERR_PICK);
+    wide.warps = 16;
+    assert_int_equal(fbq_prepare(context, &with, &wide, NULL, &plan, NULL), FBQ_ERR_PICK);
+    fbq_close(context);
+    /* a down of the wisdom that does not fit beside a fused that does */
+    records[1].pick.warps = 16;
+    records[2].pick.warps = 8;
+    save(records, 3);
+    context = open_with(NULL);
+    plan = prepare(context, &with, NULL, NULL);
+    check(plan, FBQ_KERNEL_DOWN, 4, FBQ_RUNG_DEFAULT, NULL);
+    check(plan, FBQ_KERNEL_FUSED, 4, FBQ_RUNG_EXACT, &records[2].pick);
+    fbq_plan_free(plan);
+    assert_int_equal(fbq_prepare(context, &with, &wide, NULL, &plan, NULL), FBQ_ERR_PICK);
     unsetenv("FBQ_FAKE_THREADS");
     fbq_close(context);
 }
@@ -197,7 +214,7 @@ static void test_files_that_do_not_help(void **state)
     const fbq_record record = tuned(FBQ_KERNEL_FUSED, 0, 1);
     const fbq_problem problem = layer(0, 1);
     const char *files[] = {"", "/nonexistent/folder/wisdom", "/", path};
-    const char *says[] = {"", "", "/", "wisdom:2: the record's checksum"};
+    const char *says[] = {"", "", "no regular file", "wisdom:2: the record's checksum"};
     FILE *file;
     (void)state;
     save(&record, 1);

@@ -146,16 +146,17 @@ fbq_status fbq_wisdom_find(const fbq_wisdom *wisdom, const fbq_problem *problem,
  * $HOME/.cache/fbq/wisdom, the first that is set. FBQ_ERR_FILE where none is, FBQ_ERR_BUFFER. */
 fbq_status fbq_wisdom_path(char *path, size_t bytes, fbq_error *error);
 
-/* Add the records of a file. No file is no records, and FBQ_OK. A line that cannot be read costs
- * that line, and a warning; lines of a later version of fbq are passed over in silence, and stay
- * when the file is written. FBQ_ERR_FILE, FBQ_ERR_OUT_OF_HOST. */
+/* Add the records of a file. No file is no records, and FBQ_OK. A line that is damaged costs that
+ * line, and a warning. Remarks (#), and whole records that this version cannot use, are passed over
+ * in silence, and are written again with the rest. FBQ_ERR_FILE, FBQ_ERR_OUT_OF_HOST. */
 fbq_status fbq_wisdom_read(fbq_wisdom *wisdom, const char *path, fbq_error *error);
 
 /* Add the records to a file: lock it, read what it holds by now, merge, write another, let that
  * reach the disk, and put it in place of the old one. Whenever the process or the machine dies, the
- * file is whole, the old or the new one. Folders that are missing are made, for this user alone. A
- * file with lines that cannot be read is also kept as PATH.bad. FBQ_ERR_FILE; FBQ_ERR_LOCK after 10
- * seconds of waiting for others (a lock ends with the process that holds it); _OUT_OF_HOST. */
+ * file is whole, the old or the new one. Folders that are missing are made, for this user alone; an
+ * old file's mode stays, and its owner where this user may give it away. Damaged lines
+ * move to PATH.bad. FBQ_ERR_FILE; FBQ_ERR_LOCK after 10 seconds of waiting for others (a lock ends
+ * with the process that holds it); _OUT_OF_HOST. */
 fbq_status fbq_wisdom_write(const fbq_wisdom *wisdom, const char *path, fbq_error *error);
 
 /* Take records out of a file: those that `drop` says 1 of, called with each and with `user`. In the

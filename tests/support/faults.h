@@ -18,25 +18,38 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef enum fault { FAULT_NONE, FAULT_ERROR, FAULT_KILL_BEFORE, FAULT_KILL_AFTER } fault;
+typedef enum fault {
+    FAULT_NONE,
+    FAULT_ERROR,
+    FAULT_KILL_BEFORE,
+    FAULT_KILL_AFTER,
+    FAULT_FORK /* a child that does nothing until it is killed, with all that is open */
+} fault;
 
 static struct {
     fault kind;
     int at, calls, error; /* which call fails, of how many so far, and errno */
     const char *name;     /* of the last that was due */
     const char *only;     /* faults for calls of this name alone, all of them */
+    const char *made[64]; /* the first so many, by name */
+    pid_t child;
 } system_calls;
 
 static int due(const char *name)
 {
     const int now = system_calls.only ? !strcmp(name, system_calls.only)
                                       : system_calls.calls == system_calls.at;
+    if (system_calls.calls < 64)
+        system_calls.made[system_calls.calls] = name;
     system_calls.calls++;
     if (system_calls.kind == FAULT_NONE || !now)
         return 0;
     system_calls.name = name;
     if (system_calls.kind == FAULT_KILL_BEFORE)
         raise(SIGKILL);
+    if (system_calls.kind == FAULT_FORK && (system_calls.child = fork()) == 0)
+        for (;;)
+            pause();
     errno = system_calls.error;
     return system_calls.kind == FAULT_ERROR;
 }
@@ -66,7 +79,6 @@ FAULTY(int, fsync, (int file), (file))
 FAULTY(int, flock, (int file, int how), (file, how))
 FAULTY(int, mkdir, (const char *path, mode_t mode), (path, mode))
 FAULTY(int, rename, (const char *from, const char *to), (from, to))
-FAULTY(int, link, (const char *from, const char *to), (from, to))
 FAULTY(int, unlink, (const char *path), (path))
 
 /* Writes in small pieces, as a system may: so that there are many to die between. */
@@ -107,7 +119,6 @@ static void faults(fault kind, int at, int error)
 #define flock faulty_flock
 #define mkdir faulty_mkdir
 #define rename faulty_rename
-#define link faulty_link
 #define unlink faulty_unlink
 #define close faulty_close
 

@@ -11,7 +11,6 @@
 #undef flock
 #undef mkdir
 #undef rename
-#undef link
 #undef unlink
 #undef close
 

@@ -119,8 +119,13 @@ static fbq_status fbq__folders_make(const char *path, fbq_error *error)
         if (was != '/' && was != 0)
             continue;
         *c = 0;
-        if (mkdir(folder, 0700) != 0 && errno != EEXIST && errno != EISDIR && access(folder, F_OK))
-            return fbq__file_fail(error, "make the folder", folder);
+        if (mkdir(folder, 0700) != 0) {
+            const int why = errno;
+            if (why != EEXIST && access(folder, F_OK) != 0) {
+                errno = why;
+                return fbq__file_fail(error, "make the folder", folder);
+            }
+        }
         if (!was)
             return FBQ_OK;
         *c = was;
@@ -129,26 +134,35 @@ static fbq_status fbq__folders_make(const char *path, fbq_error *error)
 
 /* ---- Files ---- */
 
-/* All of a file, of up to `most` bytes; nothing where there is none. */
+/* All of a file, of up to `most` bytes; nothing where there is none. What is no file is not waited
+ * for. */
 static fbq_status fbq__file_read(const char *path, size_t most, fbq__list *text, fbq_error *error)
 {
     char piece[16384];
+    struct stat about;
     ssize_t got;
     fbq_status status = FBQ_OK;
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
         return errno == ENOENT ? FBQ_OK : fbq__file_fail(error, "open", path);
-    do {
-        got = read(file, piece, sizeof piece);
-        if (got < 0 && errno != EINTR)
-            status = fbq__file_fail(error, "read", path);
-        else if (got > 0)
-            status = fbq__list_append(text, piece, (size_t)got, 1, error);
-        if (text->count > most)
-            status = fbq__fail(error, FBQ_ERR_FILE, 0,
-                               "%.300s is longer than %zu bytes, so it is not ours: move it away",
-                               path, most);
-    } while (status == FBQ_OK && got != 0);
+    if (fstat(file, &about) != 0)
+        status = fbq__file_fail(error, "look at", path);
+    else if (!S_ISREG(about.st_mode))
+        status =
+            fbq__fail(error, FBQ_ERR_FILE, 0, "cannot read %.300s: it is no regular file", path);
+    else
+        do {
+            got = read(file, piece, sizeof piece);
+            if (got < 0 && errno != EINTR)
+                status = fbq__file_fail(error, "read", path);
+            else if (got > 0)
+                status = fbq__list_append(text, piece, (size_t)got, 1, error);
+            if (text->count > most)
+                status = fbq__fail(error, FBQ_ERR_FILE, 0,
+                                   "%.300s is longer than %zu bytes, so it is not ours: move it "
+                                   "away",
+                                   path, most);
+        } while (status == FBQ_OK && got != 0);
     close(file);
     return status;
 }

@@ -17,6 +17,7 @@
 #include "geometry.h"
 #include "choose.h"
 #include "select.h"
+#include "wisdom_key.h"
 #include "wisdom_record.h"
 #include "wisdom.h"
 #include "wisdom_file.h"

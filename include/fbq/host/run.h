@@ -62,8 +62,8 @@ static fbq_status fbq__kernel_load(fbq_plan *plan, fbq_kernel kernel, int index,
     return FBQ_OK;
 }
 
-/* *fused_failed: with FBQ_ERR_PICK, whether fused it was that was compiled to something unfit. */
-static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed, fbq_error *error)
+/* *unfit: with FBQ_ERR_PICK, the kernel that was compiled to something unfit; -1: none was. */
+static fbq_status fbq__served_build(fbq_plan *plan, int index, int *unfit, fbq_error *error)
 {
     const fbq_context *c = plan->context;
     fbq__served *served = &plan->served[index];
@@ -76,7 +76,7 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     size_t bytes;
     CUresult result;
     fbq_status status;
-    *fused_failed = 0;
+    *unfit = -1;
     if (plan->library[index]) /* of a try that was compiled to something unfit */
         c->driver.library_unload(plan->library[index]);
     plan->library[index] = NULL;
@@ -88,10 +88,15 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *fused_failed
     if (result != CUDA_SUCCESS)
         return fbq__cuda_fail(&c->driver, result, "cuLibraryLoadData", error);
     plan->overlaps = capability >= 90;
-    if (down)
-        FBQ__TRY(fbq__kernel_load(plan, FBQ_KERNEL_DOWN, index, &served->down, error));
-    status = fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error);
-    *fused_failed = status == FBQ_ERR_PICK;
+    status = FBQ_OK;
+    if (down) {
+        status = fbq__kernel_load(plan, FBQ_KERNEL_DOWN, index, &served->down, error);
+        *unfit = status == FBQ_ERR_PICK ? FBQ_KERNEL_DOWN : -1;
+    }
+    if (status == FBQ_OK) {
+        status = fbq__kernel_load(plan, FBQ_KERNEL_FUSED, index, &served->fused, error);
+        *unfit = status == FBQ_ERR_PICK ? FBQ_KERNEL_FUSED : -1;
+    }
     return status;
 }
 
@@ -112,42 +117,36 @@ static fbq_status fbq__pick_take(const fbq_wisdom *wisdom, fbq__served *served, 
     return fbq_pick_check(&f->problem, &f->gpu, given, error);
 }
 
-/* Take picks and build what they ask for. */
-static fbq_status fbq__served_take(fbq_plan *plan, int index, const fbq_wisdom *wisdom,
-                                   const fbq_pick *down, const fbq_pick *fused, int *fused_failed,
-                                   fbq_error *error)
+/* Does the pick come from a record? */
+static int fbq__from_wisdom(const fbq_found *found)
 {
-    fbq__served *served = &plan->served[index];
-    fbq_status status;
-    *fused_failed = 0;
-    FBQ__TRY(fbq__pick_take(wisdom, served, FBQ_KERNEL_DOWN, down, error));
-    FBQ__TRY(fbq__pick_take(wisdom, served, FBQ_KERNEL_FUSED, fused, error));
-    fbq__fix(&served->fixed);
-    status = fbq__served_build(plan, index, fused_failed, error);
-    if (*fused_failed && served->fixed.paired) { /* it spills with so few registers */
-        served->fixed.paired = 0;
-        status = fbq__served_build(plan, index, fused_failed, error);
-    }
-    return status;
+    return found->rung > FBQ_RUNG_GIVEN && found->rung < FBQ_RUNG_DEFAULT;
 }
 
-static int fbq__from_wisdom(const fbq__served *served)
+/* Build what the picks that were taken ask for; again where fused spills with the few registers
+ * that let two launches run side by side. */
+static fbq_status fbq__served_fit(fbq_plan *plan, int index, int *unfit, fbq_error *error)
 {
-    int some = 0;
-    for (int kernel = 0; kernel < FBQ_KERNELS; kernel++)
-        some |= served->found[kernel].rung > FBQ_RUNG_GIVEN &&
-                served->found[kernel].rung < FBQ_RUNG_DEFAULT;
-    return some;
+    fbq__fixed *f = &plan->served[index].fixed;
+    fbq_status status;
+    fbq__fix(f);
+    status = fbq__served_build(plan, index, unfit, error);
+    if (*unfit == FBQ_KERNEL_FUSED && f->paired) {
+        f->paired = 0;
+        status = fbq__served_build(plan, index, unfit, error);
+    }
+    return status;
 }
 
 /* Picks, kernels and sizes for a class. */
 static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, int index,
                                    const fbq_pick *down, const fbq_pick *fused, fbq_error *error)
 {
-    fbq__fixed *f = &plan->served[index].fixed;
+    fbq__served *served = &plan->served[index];
+    fbq__fixed *f = &served->fixed;
     fbq_error why; /* a try that is followed by another leaves the caller's alone */
     fbq_status status;
-    int fused_failed;
+    int unfit;
     memset(&why, 0, sizeof why);
     f->problem = *problem;
     f->problem.m_max = fbq__class_m(index, problem->m_max);
@@ -155,17 +154,21 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     if (plan->context->ptx) /* what is compiled for decides, not what it runs on */
         f->gpu.capability = plan->context->ptx;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
-    status = fbq__served_take(plan, index, plan->context->wisdom, down, fused, &fused_failed, &why);
-    if (status == FBQ_ERR_PICK && fbq__from_wisdom(&plan->served[index]))
-        status = fbq__served_take(plan, index, NULL, down, fused, &fused_failed, &why);
+    FBQ__TRY(fbq__pick_take(plan->context->wisdom, served, FBQ_KERNEL_DOWN, down, error));
+    FBQ__TRY(fbq__pick_take(plan->context->wisdom, served, FBQ_KERNEL_FUSED, fused, error));
+    status = fbq__served_fit(plan, index, &unfit, &why);
+    while (unfit >= 0 && fbq__from_wisdom(&served->found[unfit])) {
+        FBQ__TRY(fbq__pick_take(NULL, served, (fbq_kernel)unfit, NULL, error));
+        status = fbq__served_fit(plan, index, &unfit, &why);
+    }
     /* A compiler that is not the one the defaults were chosen with may want more registers. */
-    while (fused_failed && !fused && f->fused.warps > 1) {
+    while (unfit == FBQ_KERNEL_FUSED && !fused && f->fused.warps > 1) {
         f->fused.warps /= 2;
         fbq__choose(&f->layout, &f->gpu, f->problem.m_max, &f->fused);
         FBQ__TRY(fbq_pick_check(&f->problem, &f->gpu, &f->fused, error));
         fbq__fix(f);
         f->paired = 0;
-        status = fbq__served_build(plan, index, &fused_failed, &why);
+        status = fbq__served_build(plan, index, &unfit, &why);
     }
     if (status != FBQ_OK && error)
         *error = why;

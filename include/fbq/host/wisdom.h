@@ -9,8 +9,12 @@
 
 struct fbq_wisdom {
     fbq__list records;
-    fbq__list later; /* whole lines of later versions, each with its newline */
-    size_t damaged;  /* lines that were read and are not among these */
+    uint32_t *slots;   /* a hash table of the records: each one's index + 1, 0 for none */
+    size_t slot_count; /* a power of two, more than twice the records; 0 at first */
+    fbq__list kept;   /* lines that this version has no use for, each with its newline: remarks, and
+                       * whole records of other versions */
+    fbq__list broken; /* lines that were damaged, likewise */
+    size_t damaged;   /* how many */
     char warning[512];
 };
 
@@ -31,7 +35,9 @@ void fbq_wisdom_free(fbq_wisdom *wisdom)
     if (!wisdom)
         return;
     FBQ_FREE(wisdom->records.items);
-    FBQ_FREE(wisdom->later.items);
+    FBQ_FREE(wisdom->slots);
+    FBQ_FREE(wisdom->kept.items);
+    FBQ_FREE(wisdom->broken.items);
     FBQ_FREE(wisdom);
 }
 
@@ -60,18 +66,51 @@ const char *fbq_wisdom_warning(const fbq_wisdom *wisdom)
     return wisdom ? wisdom->warning : "";
 }
 
+/* The slot of a record's key, or the empty one where it belongs. */
+static uint32_t *fbq__wisdom_slot(const fbq_wisdom *wisdom, const fbq_record *record)
+{
+    size_t at = (size_t)fbq__key_hash(record);
+    for (;; at++) {
+        uint32_t *slot = &wisdom->slots[at & (wisdom->slot_count - 1)];
+        if (!*slot || fbq__record_same_key(record, fbq__wisdom_at(wisdom, *slot - 1)))
+            return slot;
+    }
+}
+
+/* Slots for `count` records, made anew of those that are there. */
+static fbq_status fbq__wisdom_index(fbq_wisdom *wisdom, size_t count, fbq_error *error)
+{
+    size_t slots = 64;
+    uint32_t *made;
+    while (slots < 4 * count)
+        slots *= 2;
+    made = (uint32_t *)FBQ_MALLOC(slots * sizeof *made);
+    if (!made)
+        return fbq__fail(error, FBQ_ERR_OUT_OF_HOST, 0, "malloc of %zu bytes failed",
+                         slots * sizeof *made);
+    memset(made, 0, slots * sizeof *made);
+    FBQ_FREE(wisdom->slots);
+    wisdom->slots = made;
+    wisdom->slot_count = slots;
+    for (size_t i = 0; i < wisdom->records.count; i++)
+        *fbq__wisdom_slot(wisdom, fbq__wisdom_at(wisdom, i)) = (uint32_t)i + 1;
+    return FBQ_OK;
+}
+
 /* A record that was checked. */
 static fbq_status fbq__wisdom_take(fbq_wisdom *wisdom, const fbq_record *record, fbq_error *error)
 {
-    for (size_t i = 0; i < wisdom->records.count; i++) {
-        fbq_record *old = fbq__wisdom_at(wisdom, i);
-        if (fbq__record_same_key(record, old)) {
-            if (fbq__record_better(record, old))
-                *old = *record;
-            return FBQ_OK;
-        }
-    }
-    return fbq__list_append(&wisdom->records, record, 1, sizeof *record, error);
+    const size_t count = wisdom->records.count;
+    uint32_t *slot;
+    if (2 * (count + 1) > wisdom->slot_count)
+        FBQ__TRY(fbq__wisdom_index(wisdom, count + 1, error));
+    slot = fbq__wisdom_slot(wisdom, record);
+    if (!*slot) {
+        FBQ__TRY(fbq__list_append(&wisdom->records, record, 1, sizeof *record, error));
+        *slot = (uint32_t)count + 1;
+    } else if (fbq__record_better(record, fbq__wisdom_at(wisdom, *slot - 1)))
+        *fbq__wisdom_at(wisdom, *slot - 1) = *record;
+    return FBQ_OK;
 }
 
 fbq_status fbq_wisdom_add(fbq_wisdom *wisdom, const fbq_record *record, fbq_error *error)
@@ -85,7 +124,7 @@ fbq_status fbq_wisdom_add(fbq_wisdom *wisdom, const fbq_record *record, fbq_erro
 
 /* ---- The ladder ---- */
 
-/* The most that shapes, and multiprocessors, may differ by. */
+/* The most that shape and multiprocessors together may differ by. */
 #define FBQ__NEAR 2.0
 
 /* How many times as large the larger is. */
@@ -127,9 +166,9 @@ static fbq__standing fbq__record_standing(const fbq_record *record, fbq_kernel k
         return standing;
     shape = fbq__shape_distance(&record->problem.shape, &problem->shape);
     sms = fbq__ratio(record->gpu.sms, gpu->sms);
-    if (shape > FBQ__NEAR || sms > FBQ__NEAR)
-        return standing;
     standing.distance = shape * sms;
+    if (standing.distance > FBQ__NEAR)
+        return standing;
     if (!fbq__gpu_same(&record->gpu, gpu))
         standing.rung = FBQ_RUNG_CAPABILITY;
     else if (!fbq__shape_same(&record->problem.shape, &problem->shape))
@@ -146,7 +185,9 @@ static int fbq__standing_better(const fbq__standing *a, const fbq_record *ra,
         return a->rung < b->rung;
     if (a->distance != b->distance)
         return a->distance < b->distance;
-    return fbq__record_better(ra, rb);
+    if (fbq__record_better(ra, rb) || fbq__record_better(rb, ra))
+        return fbq__record_better(ra, rb);
+    return fbq__key_first(ra, rb);
 }
 
 /* The best record whose pick is legal here, NULL if there is none. Legality comes before rank: an

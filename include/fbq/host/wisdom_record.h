@@ -6,7 +6,7 @@
 #define FBQ_HOST_WISDOM_RECORD_H
 
 #include "files.h"
-#include "select.h"
+#include "wisdom_key.h"
 
 /* First word of a line: what a later version cannot express in these fields gets another. */
 #define FBQ__LINE_MARK "fbq1"
@@ -78,153 +78,6 @@ static const char *const fbq__type_words[] = {NULL, "f16", "bf16", "f32", "i8", 
 static const char *const fbq__zero_words[] = {"none", "code", "f16", NULL};
 static const char *const fbq__rigor_words[] = {NULL, "estimate", "measure", "patient", NULL};
 enum { FBQ__TYPE_WORDS = 5, FBQ__ZERO_WORDS = 3, FBQ__RIGOR_WORDS = 4 };
-
-/* ---- Keys ---- */
-
-/* The GPU's name as one word. */
-static void fbq__gpu_word(const char *name, char *word)
-{
-    size_t i = 0;
-    for (; name[i] && i + 1 < sizeof((fbq_gpu *)0)->name; i++)
-        word[i] = name[i] == ' ' ? '_' : name[i] > ' ' && name[i] < 127 ? name[i] : '?';
-    word[i] = 0;
-}
-
-/* A problem as it stands in a key: what does not matter to a pick is always the same. */
-static void fbq__problem_key(const fbq_problem *problem, fbq_problem *key)
-{
-    const int most = fbq__class_m(fbq__class_of(problem->m_max), FBQ__MAX_M);
-    int64_t ranks = 0;
-    memset(key, 0, sizeof *key);
-    key->format = problem->format;
-    key->shape.k = problem->shape.k;
-    key->shape.segments = problem->shape.segments;
-    for (int s = 0; s < problem->shape.segments; s++) {
-        key->shape.segment[s] = problem->shape.segment[s];
-        ranks += problem->shape.segment[s].r;
-    }
-    key->x_type = problem->x_type;
-    key->y_type = problem->y_type;
-    key->m_max = most;
-    key->launches = ranks ? problem->launches : 0;
-    if (!ranks)
-        key->format.factor_type = FBQ_F16;
-}
-
-static int fbq__format_same(const fbq_format *a, const fbq_format *b)
-{
-    return a->bits == b->bits && a->group == b->group && a->zero == b->zero &&
-           a->scale_type == b->scale_type && a->factor_type == b->factor_type;
-}
-
-static int fbq__shape_same(const fbq_shape *a, const fbq_shape *b)
-{
-    int same = a->k == b->k && a->segments == b->segments;
-    for (int s = 0; same && s < a->segments; s++)
-        same = a->segment[s].n == b->segment[s].n && a->segment[s].r == b->segment[s].r;
-    return same;
-}
-
-/* Two keys that differ in shape alone, if at all. */
-static int fbq__problem_alike(const fbq_problem *a, const fbq_problem *b)
-{
-    return fbq__format_same(&a->format, &b->format) && a->x_type == b->x_type &&
-           a->y_type == b->y_type && a->m_max == b->m_max && a->launches == b->launches &&
-           (a->shape.segments > 1) == (b->shape.segments > 1) &&
-           !fbq__ranks(&a->shape) == !fbq__ranks(&b->shape);
-}
-
-static int fbq__gpu_same(const fbq_gpu *a, const fbq_gpu *b)
-{
-    return !strcmp(a->name, b->name) && a->capability == b->capability && a->sms == b->sms;
-}
-
-static int fbq__record_same_key(const fbq_record *a, const fbq_record *b)
-{
-    return a->pick.kernel == b->pick.kernel && a->epoch == b->epoch &&
-           fbq__gpu_same(&a->gpu, &b->gpu) && fbq__problem_alike(&a->problem, &b->problem) &&
-           fbq__shape_same(&a->problem.shape, &b->problem.shape);
-}
-
-/* Does a replace b, of the same key? A total order, so that the order of merging does not matter;
- * what comes behind the times decides nothing but that. */
-static int fbq__record_better(const fbq_record *a, const fbq_record *b)
-{
-    const int later = strcmp(a->date, b->date);
-    if (a->rigor != b->rigor)
-        return a->rigor > b->rigor;
-    if (later)
-        return later > 0;
-#define FBQ__LESS(member)       \
-    if (a->member != b->member) \
-        return a->member < b->member;
-    FBQ__LESS(median_ns)
-    FBQ__LESS(spread_ns)
-#define FBQ__PICK_LESS(field) FBQ__LESS(pick.field)
-    FBQ_PICK_FIELDS(FBQ__PICK_LESS)
-#undef FBQ__PICK_LESS
-    FBQ__LESS(nvrtc)
-    FBQ__LESS(driver)
-    FBQ__LESS(source)
-#undef FBQ__LESS
-    return 0;
-}
-
-/* ---- Legality ---- */
-
-static int fbq__date_legal(const char *date)
-{
-    static const char *const form = "0000-00-00T00:00:00Z";
-    for (int i = 0; i < FBQ_DATE_BYTES; i++)
-        if (form[i] == '0' ? date[i] < '0' || date[i] > '9' : date[i] != form[i])
-            return 0;
-    return 1;
-}
-
-/* Does the pick make as many launches as the problem asks for? */
-static int fbq__launches_suit(const fbq_problem *problem, const fbq_pick *pick)
-{
-    return pick->kernel != FBQ_KERNEL_FUSED || problem->launches == 0 ||
-           !fbq__ranks(&problem->shape) || (problem->launches == 1) == (pick->slices > 0);
-}
-
-/* What can be said of a record without its GPU; makes a key of its problem. */
-static fbq_status fbq__record_check(const fbq_record *given, fbq_record *record, fbq_error *error)
-{
-    fbq_layout layout;
-    fbq_record r = *given;
-    FBQ__TRY(fbq__problem_check(&given->problem, &layout, error));
-    FBQ__TRY(fbq__pick_fields_check(&given->pick, error));
-    fbq__problem_key(&given->problem, &r.problem);
-    memset(&r.gpu, 0, sizeof r.gpu);
-    r.gpu.capability = given->gpu.capability;
-    r.gpu.sms = given->gpu.sms;
-    fbq__gpu_word(given->gpu.name, r.gpu.name);
-    if (!fbq__launches_suit(&r.problem, &r.pick))
-        return fbq__fail(
-            error, FBQ_ERR_PICK, 0,
-            "record.pick.slices is %d, which makes %d launches; record.problem.launches "
-            "is %d",
-            r.pick.slices, r.pick.slices ? 1 : 2, r.problem.launches);
-    if (!r.gpu.name[0] || r.gpu.capability < 80 || r.gpu.sms < 1)
-        return fbq__fail(
-            error, FBQ_ERR_WISDOM, 0,
-            "record.gpu is \"%s\" of capability %d with %d multiprocessors; expected a "
-            "name, 80 or more, and 1 or more",
-            r.gpu.name, r.gpu.capability, r.gpu.sms);
-    if ((int)r.rigor < FBQ_RIGOR_ESTIMATE || (int)r.rigor > FBQ_RIGOR_PATIENT)
-        return fbq__fail(error, FBQ_ERR_WISDOM, 0, "record.rigor is %d; expected 1 .. 3",
-                         (int)r.rigor);
-    if (r.median_ns < 0 || r.spread_ns < 0)
-        return fbq__fail(error, FBQ_ERR_WISDOM, 0,
-                         "record.median_ns is %lld and spread_ns %lld; expected none below 0",
-                         (long long)r.median_ns, (long long)r.spread_ns);
-    if (!fbq__date_legal(r.date))
-        return fbq__fail(error, FBQ_ERR_WISDOM, 0,
-                         "record.date is \"%.20s\"; expected such as 2026-11-23T13:05:00Z", r.date);
-    *record = r;
-    return FBQ_OK;
-}
 
 /* ---- Text ---- */
 
@@ -366,7 +219,6 @@ static int fbq__field_parse(const fbq__field *field, char *word, fbq_record *rec
     int number = 0;
     int64_t wide = 0;
     uint64_t bits;
-    char *end;
     switch (field->kind) {
     case FBQ__FIELD_ROWS:
     case FBQ__FIELD_RANKS:
@@ -382,9 +234,11 @@ static int fbq__field_parse(const fbq__field *field, char *word, fbq_record *rec
         strcpy(at, word);
         return 1;
     case FBQ__FIELD_HEX:
-        bits = strtoull(word, &end, 16);
+        if (strlen(word) != 16 || strspn(word, "0123456789abcdef") != 16)
+            return 0;
+        bits = strtoull(word, NULL, 16);
         memcpy(at, &bits, sizeof bits);
-        return end == word + 16 && !*end;
+        return 1;
     case FBQ__FIELD_LONG:
         if (!fbq__word_number(word, INT64_MIN, INT64_MAX, &wide))
             return 0;
@@ -469,14 +323,15 @@ static fbq_status fbq__line_parse(char *line, fbq_record *record, fbq_error *err
     return fbq__record_check(&r, record, error);
 }
 
-/* A line of `length` bytes, without its newline. FBQ_ERR_UNSUPPORTED: it is as it was written, by a
- * later version. */
-static fbq_status fbq__record_read(const char *line, size_t length, fbq_record *record,
+/* A line of `length` bytes, without its newline. *whole: it is as it was written, by whatever
+ * version, whether this one can use it or not. */
+static fbq_status fbq__record_read(const char *line, size_t length, int *whole, fbq_record *record,
                                    fbq_error *error)
 {
     char copy[FBQ_RECORD_BYTES];
     size_t body;
-    if (!fbq__line_whole(line, length, &body))
+    *whole = fbq__line_whole(line, length, &body);
+    if (!*whole)
         return fbq__fail(error, FBQ_ERR_WISDOM, 0,
                          "the record's checksum is missing or wrong: \"%.*s\"",
                          (int)(length < 60 ? length : 60), line);
@@ -493,9 +348,10 @@ static fbq_status fbq__record_read(const char *line, size_t length, fbq_record *
 
 fbq_status fbq_record_parse(const char *text, fbq_record *record, fbq_error *error)
 {
+    int whole;
     FBQ__NOT_NULL(text, error);
     FBQ__NOT_NULL(record, error);
-    return fbq__record_read(text, strlen(text), record, error);
+    return fbq__record_read(text, strlen(text), &whole, record, error);
 }
 
 #endif /* FBQ_HOST_WISDOM_RECORD_H */
