@@ -101,7 +101,7 @@ FBQ_DEVICE void down(const fbq_down_args &args)
     let_dependents_start();
     float scale = 1; // of the first result that the thread will write
     if (C::factor == type_i8 && thread < tile_rows * C::columns)
-        scale = ldg_f32(scales + thread / C::columns);
+        scale = ldg_f32(scales + thread % tile_rows);
     float c[C::halves][4] = {};
     for (int first = begin + warp * C::chunks; first < end; first += C::warps * C::chunks) {
         typename BlockPart<C::factor>::vector a[C::chunks][4];
@@ -138,13 +138,13 @@ FBQ_DEVICE void down(const fbq_down_args &args)
         reduce_put<C::columns>(area + (u32)(warp * stride), lane, c[half], half);
     sync_block();
     for (int i = thread; i < tile_rows * C::columns; i += block_threads()) {
-        const int row = i / C::columns, m = i % C::columns;
+        const int row = i % tile_rows, m = reduce_column<C::columns>(i);
         if (C::factor == type_i8 && i != thread)
             scale = ldg_f32(scales + row);
         if (m < args.m)
             stg_f32(args.t + ((i64)slice * args.m + m) * (args.rank_tiles * tile_rows) +
                         rank_tile * tile_rows + row,
-                    scaled<C>(reduce_get<C::warps>(area, stride, i), scale));
+                    scaled<C>(reduce_get<C::warps, C::columns>(area, stride, i), scale));
     }
 }
 

@@ -104,11 +104,12 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
                            int lane)
 {
     constexpr int stride = reduce_bytes(C::columns);
-    const int put = warp * warp_lanes + lane, m = put % C::columns; // what the lane publishes
+    const int put = warp * warp_lanes + lane; // what the lane publishes
+    const int m = reduce_column<C::columns>(put);
     const bool puts = put < tile_rows * C::columns && m < args.m;
     float scale = 1;
     if (C::factor == type_i8 && puts)
-        scale = ldg_f32(args.down_scales + s.rank_tile * tile_rows + put / C::columns);
+        scale = ldg_f32(args.down_scales + s.rank_tile * tile_rows + put % tile_rows);
     const i64 row = down_row<C>(args, lane);
     const bool vectors = args.x_vectors && s.end * chunk_codes <= args.k;
     constexpr int batch = C::share_chunks;
@@ -162,8 +163,8 @@ FBQ_DEVICE void make_share(const fbq_fused_args &args, saddr area, const PieceRi
     reduce_put<C::columns>(area + (u32)(warp * stride), lane, c[0]);
     sync_warps<meet_branch, branch_warps * warp_lanes>();
     if (puts) {
-        const float v = reduce_get<branch_warps>(area, stride, put);
-        publish(args, s, m, put / C::columns, scaled<C>(v, scale), head);
+        const float v = reduce_get<branch_warps, C::columns>(area, stride, put);
+        publish(args, s, m, put % tile_rows, scaled<C>(v, scale), head);
     }
     for (; held > 0; held--)
         piece_next<C>(args, ring, next, ahead, warp, lane);

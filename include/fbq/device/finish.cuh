@@ -60,8 +60,9 @@ FBQ_DEVICE void sync_codes()
 
 // A result of a tile's up-projection, added up over the warps that shared it.
 template <class C>
-FBQ_DEVICE float up_get(const fbq_fused_args &args, saddr at)
+FBQ_DEVICE float up_get(const fbq_fused_args &args, saddr up, int index)
 {
+    const saddr at = up + reduce_at<C::columns>(index);
     float v = lds_f32(at);
     FBQ_NO_UNROLL
     for (int part = 1; part < 1 << args.up_shift; part++)
@@ -100,7 +101,7 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
         FBQ_NO_UNROLL
         for (int j = place; j < outputs; j += C::warps * warp_lanes)
             sts_f32(sums + (u32)(at.tile * bytes + j * 4),
-                    reduce_get<C::warps>(results, args.results_stride, j));
+                    reduce_get<C::warps, C::columns>(results, args.results_stride, j));
         return;
     }
     const bool ups = C::branch && split_index<C>() == 0;
@@ -117,7 +118,7 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
         const int tile = first + i * tile_stride<C>();
         const TileRows rows = rows_of<C>(args, tile);
         const int n = rows.first + row;
-        const int index = row * C::columns + m;
+        const int index = j % outputs;
         const bool mine = j < tiles * outputs && (!C::segmented || tile < end_tile<C>(args)) &&
                           n < rows.end - (FBQ_PLANT == 3 ? 1 : 0) && m < args.m;
         float v = 0;
@@ -125,10 +126,10 @@ FBQ_DEVICE void finish_group(const fbq_fused_args &args, saddr area,
             if (C::rounds && i < at.tile)
                 v = lds_f32(sums + (u32)(i * bytes + index * 4));
             else
-                v = reduce_get<C::warps>(results + (u32)(C::rounds ? 0 : i * bytes),
-                                         args.results_stride, index);
+                v = reduce_get<C::warps, C::columns>(results + (u32)(C::rounds ? 0 : i * bytes),
+                                                     args.results_stride, index);
             if (ups)
-                v = add(v, up_get<C>(args, up + (u32)((i << args.up_shift) * bytes + index * 4)));
+                v = add(v, up_get<C>(args, up + (u32)((i << args.up_shift) * bytes), index));
         }
         if (C::splits > 1) {
             const int begin = j - lane, begin_tile = first + begin / outputs * tile_stride<C>();

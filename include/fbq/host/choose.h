@@ -125,6 +125,19 @@ static inline int fbq__narrow(const fbq_layout *l, const fbq_gpu *gpu, int64_t m
     return fbq__fused_fits(l, gpu, pick, m);
 }
 
+/* More than eight rows with a sub-branch, two units for each of 16 warps: a tile at a time in two
+ * steps of one unit, where x stays beside that. Longer steps leave room for eight warps only. */
+static inline int fbq__short_steps(const fbq_layout *l, const fbq_gpu *gpu, int64_t m,
+                                   fbq_pick *pick)
+{
+    if (gpu->capability < 90 || pick->warps < 16 || fbq__share(l, pick) != 2 ||
+        fbq__own(l, gpu, pick) < 2)
+        return 0;
+    pick->tiles = 1;
+    pick->chunks = pick->stages = 2;
+    return fbq__fused_fits(l, gpu, pick, m) && fbq__resident(l, gpu, pick, m);
+}
+
 /* One tile at a time, by so many warps at most: if a block has more than a few tiles and all of x
  * fits beside a step of two units. */
 static inline int fbq__one_by_one(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, int warps,
@@ -138,8 +151,8 @@ static inline int fbq__one_by_one(const fbq_layout *l, const fbq_gpu *gpu, int64
 }
 
 /* Choose tiles, steps, warps and stages of a pick that has everything else, and the most warps: one
- * tile at a time, by fewer warps where x of many rows leaves less room for rings; else all that a
- * block has, in even groups. */
+ * tile at a time, in short steps or by fewer warps where x of many rows leaves less room for rings;
+ * else all that a block has, in even groups. */
 static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t m, fbq_pick *pick)
 {
     const int64_t own = fbq__own(l, gpu, pick);
@@ -149,7 +162,8 @@ static inline void fbq__choose(const fbq_layout *l, const fbq_gpu *gpu, int64_t 
     pick->warps = warps;
     if (m > 1 && own <= 2 && fbq__narrow(l, gpu, m, pick))
         return;
-    if (m > 8 && l->rank_tiles && warps > 8 && fbq__one_by_one(l, gpu, m, 8, pick))
+    if (m > 8 && l->rank_tiles && warps > 8 &&
+        (fbq__short_steps(l, gpu, m, pick) || fbq__one_by_one(l, gpu, m, 8, pick)))
         return;
     if (fbq__one_by_one(l, gpu, m, warps, pick))
         return;

@@ -269,11 +269,13 @@ static inline int64_t fbq__round_tiles(const fbq_layout *l, const fbq_gpu *gpu,
     return pick->tiles > 1 ? pick->tiles : (own + rounds - 1) / rounds;
 }
 
-/* 1 or 4 blocks of B, two to this power, travel at a time: one where x alone takes most of the
- * shared memory. */
+/* 1 or 4 blocks of B, two to this power, travel at a time: one where larger pieces would leave x no
+ * room to stay, or take it from the rings. Fewer warps have rings where rows are more than eight
+ * (choose.h). */
 static inline int fbq__piece_shift(const fbq_layout *l, const fbq_pick *pick, int64_t m)
 {
-    return fbq__whole(l, pick) || m * l->shape.k * 2 <= 96 * 1024 ? 2 : 0;
+    const int64_t most = (m > 8 ? 128 : 96) * 1024; /* bytes of x */
+    return fbq__whole(l, pick) || m * l->shape.k * 2 <= most ? 2 : 0;
 }
 
 /* The room of a piece: blocks of B, and the scales of its rows where it has any. */
