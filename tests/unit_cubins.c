@@ -349,6 +349,26 @@ static void test_default_folder(void **state)
     }
 }
 
+/* A name too long to put anything behind is refused, not cut; one that is not is taken. */
+static void test_long_folder(void **state)
+{
+    const fbq_problem problem = record_problem(64, 256, 0, 1);
+    char longest[FBQ__PATH_BYTES];
+    fbq_error error;
+    (void)state;
+    memset(longest, 'x', sizeof longest);
+    longest[0] = '/';
+    longest[FBQ__CUBIN_FOLDER_BYTES + 1] = 0;
+    int compiled = prepare(&problem, longest, 0, NULL, &error);
+    if (compiled == -(int)FBQ_ERR_NO_NVRTC)
+        skip();
+    assert_int_equal(compiled, -(int)FBQ_ERR_FILE);
+    assert_non_null(strstr(error.detail, "cubin_folder"));
+    assert_non_null(strstr(error.detail, "3997 bytes"));
+    longest[FBQ__CUBIN_FOLDER_BYTES] = 0;
+    assert_int_equal(prepare(&problem, longest, 0, NULL, &error), 1); /* no such folder */
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -363,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_damage),        cmocka_unit_test(test_trust),
         cmocka_unit_test(test_faults),        cmocka_unit_test(test_many_processes),
         cmocka_unit_test(test_second_start),  cmocka_unit_test(test_default_folder),
+        cmocka_unit_test(test_long_folder),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }

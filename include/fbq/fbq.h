@@ -200,7 +200,7 @@ fbq_status fbq_pick_check(const fbq_problem *problem, const fbq_gpu *gpu, const 
                           fbq_error *error);
 
 /* The shipped default for a kernel. FBQ_ERR_UNSUPPORTED when the GPU's shared memory does not hold
- * t at all (ranks beyond 700 or more in all segments, by GPU, rows and type), or when
+ * t at all (ranks beyond 600 or more in all segments, by GPU, rows and type), or when
  * problem->launches is 1 and m_max is beyond 8, or fused has fewer blocks than the layer has tiles
  * of 16 ranks, too few to share the down-projection. */
 fbq_status fbq_pick_default(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
@@ -250,7 +250,8 @@ typedef struct fbq_options {
     const char *nvrtc_library; /* NULL: libnvrtc.so and its versioned names, newest first */
     const char *wisdom_file;   /* NULL: that of fbq_wisdom_path; "": none */
     const char *cubin_folder;  /* where compiled kernels are kept, for this user alone; NULL: the
-                                * folder "cubins" beside the default wisdom file; "": nowhere */
+                                * folder "cubins" beside the default wisdom file; "": nowhere. A
+                                * name of more than 3996 bytes is FBQ_ERR_FILE */
     int never_compile;         /* not 0: a kernel that is not kept there is FBQ_ERR_COMPILE, where
                                 * a second's compilation would be in the way */
 } fbq_options;

@@ -227,11 +227,18 @@ static fbq_status fbq__cubin_get(const fbq__cubins *cubins, const fbq__nvrtc *nv
     return FBQ_OK;
 }
 
-/* `folder`: fbq_options.cubin_folder. */
-static void fbq__cubins_open(fbq__cubins *cubins, const char *folder, int never_compile,
-                             const fbq__nvrtc *nvrtc)
+/* Most bytes of a folder's name: what is put into it has names of less than 100. */
+#define FBQ__CUBIN_FOLDER_BYTES (FBQ__PATH_BYTES - 100)
+
+/* `folder`: fbq_options.cubin_folder. Only one that the caller names is refused for its length. */
+static fbq_status fbq__cubins_open(fbq__cubins *cubins, const char *folder, int never_compile,
+                                   const fbq__nvrtc *nvrtc, fbq_error *error)
 {
     int major = 0, minor = 0;
+    if (folder && strlen(folder) > FBQ__CUBIN_FOLDER_BYTES)
+        return fbq__fail(error, FBQ_ERR_FILE, 0,
+                         "options.cubin_folder, %.60s..., has %zu bytes; expected at most %d",
+                         folder, strlen(folder), FBQ__CUBIN_FOLDER_BYTES);
     nvrtc->version(&major, &minor);
     memset(cubins, 0, sizeof *cubins);
     cubins->devices = fbq__devices_hash();
@@ -239,8 +246,9 @@ static void fbq__cubins_open(fbq__cubins *cubins, const char *folder, int never_
     cubins->never_compile = never_compile;
     if (folder)
         snprintf(cubins->folder, sizeof cubins->folder, "%s", folder);
-    else if (fbq__cache_path("cubins", cubins->folder, sizeof cubins->folder, NULL) != FBQ_OK)
+    else if (fbq__cache_path("cubins", cubins->folder, FBQ__CUBIN_FOLDER_BYTES, NULL) != FBQ_OK)
         cubins->folder[0] = 0;
+    return FBQ_OK;
 }
 
 #endif /* FBQ_HOST_CUBINS_H */

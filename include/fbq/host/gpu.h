@@ -188,7 +188,8 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
     if (status == FBQ_OK)
         status = fbq__nvrtc_open(options->nvrtc_library, &c->nvrtc, error);
     if (status == FBQ_OK)
-        fbq__cubins_open(&c->cubins, options->cubin_folder, options->never_compile, &c->nvrtc);
+        status = fbq__cubins_open(&c->cubins, options->cubin_folder, options->never_compile,
+                                  &c->nvrtc, error);
     if (status == FBQ_OK)
         status = fbq__context_wisdom_read(c, options->wisdom_file, error);
     if (status != FBQ_OK) {
