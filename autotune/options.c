@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE /* getopt_long */
 #include "options.h"
+#include "problems.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -11,7 +12,8 @@
 #include <string.h>
 
 static const char HELP[] =
-    "Usage: fbq-tune show    [options]             the records of a wisdom file\n"
+    "Usage: fbq-tune tune    [options]             measure picks, keep the fastest\n"
+    "       fbq-tune show    [options]             the records of a wisdom file\n"
     "       fbq-tune explain --shape NxK [options] which pick a layer gets, and why\n"
     "       fbq-tune merge   FILE... [options]     take in records, as lines or as JSON\n"
     "       fbq-tune import  FILE... [options]     the same\n"
@@ -21,7 +23,7 @@ static const char HELP[] =
     "\n"
     "  --file FILE         the wisdom file (default: $FBQ_CACHE_DIR/wisdom,\n"
     "                      $XDG_CACHE_HOME/fbq/wisdom or ~/.cache/fbq/wisdom)\n"
-    "  --json              JSON on standard output (show, explain, export, doctor)\n"
+    "  --json              JSON on standard output (tune, show, explain, export, doctor)\n"
     "  -o, --output FILE   instead of standard output (export)\n"
     "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
     "\n"
@@ -33,21 +35,32 @@ static const char HELP[] =
     "  --kernel down|fused (show, export, forget)\n"
     "  --all               all records (forget)\n"
     "\n"
-    "More of a layer (explain)\n"
+    "What is tuned, and how (tune)\n"
+    "  --preset MODEL      all layers of llama-2-7b, llama-2-13b, llama-3-8b, llama-3-70b,\n"
+    "                      mistral-7b, qwen2.5-7b or smollm2-135m; or --shape, one layer\n"
+    "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
+    "  --rigor RIGOR       measure or patient (default measure): how many picks are tried\n"
+    "  --budget 90s        end after that time (s, m or h), with what was found by then\n"
+    "  --again             tune also what the file has such records of already\n"
+    "  --patience SECONDS  that one run of a pick may take before it counts as hung (default 20)\n"
+    "  --trial PROGRAM     what measures (default: fbq-trial beside fbq-tune)\n"
+    "\n"
+    "More of a layer (tune, explain)\n"
     "  --group G           32, 64, 128, 256 or row (default 128)\n"
     "  --zero KIND         none, code or f16 (default code)\n"
     "  --rank R            of its sub-branch (default 128; 0: none)\n"
     "  --type T            of x, y, scales and factors: f16 or bf16 (default f16)\n"
     "  --factor-type T     of the factors, f16, bf16 or i8, where it is another\n"
-    "  --m M               rows of x, 1 to 16 (default 1)\n"
+    "  --m M               rows of x, 1 to 16 (explain; default 1)\n"
     "  --launches L        1, 2, or 0 for the faster (default 0)\n"
-    "  --device D          which GPU of this machine (explain, doctor; default 0)\n"
+    "  --device D          which GPU of this machine (tune, explain, doctor; default 0)\n"
     "\n"
     "  -h, --help          this text\n"
     "  --version           fbq's version\n"
     "\n"
     "Exit status: 0 success; 1 a file cannot be read or written, or holds what cannot be taken;\n"
-    "2 the command line is wrong; 3 the machine lacks something (doctor; explain without --gpu).\n";
+    "2 the command line is wrong; 3 the machine lacks something (tune, doctor; explain without\n"
+    "--gpu); 4 not all that was asked for was tuned (interrupted, out of time, not measurable).\n";
 
 enum {
     FILE_ = 256,
@@ -66,33 +79,54 @@ enum {
     M,
     LAUNCHES,
     DEVICE,
+    PRESET,
+    RIGOR,
+    BUDGET,
+    AGAIN,
+    PATIENCE,
+    TRIAL,
     VERSION
 };
 
 /* Which subcommands an option belongs to. */
-enum { SHOW = 1, EXPLAIN = 2, MERGE = 4, EXPORT = 8, FORGET = 16, DOCTOR = 32, ANY = 63 };
+enum {
+    SHOW = 1,
+    EXPLAIN = 2,
+    MERGE = 4,
+    EXPORT = 8,
+    FORGET = 16,
+    DOCTOR = 32,
+    TUNE = 64,
+    ANY = 127
+};
 
 static const struct {
     struct option option;
     int commands;
 } TABLE[] = {
     {{"file", required_argument, NULL, FILE_}, ANY},
-    {{"json", no_argument, NULL, JSON}, SHOW | EXPLAIN | EXPORT | DOCTOR},
+    {{"json", no_argument, NULL, JSON}, TUNE | SHOW | EXPLAIN | EXPORT | DOCTOR},
     {{"output", required_argument, NULL, 'o'}, EXPORT},
     {{"skip-damaged", no_argument, NULL, SKIP_DAMAGED}, MERGE},
     {{"gpu", required_argument, NULL, GPU}, SHOW | EXPLAIN | EXPORT | FORGET},
-    {{"shape", required_argument, NULL, SHAPE}, SHOW | EXPLAIN | EXPORT | FORGET},
-    {{"bits", required_argument, NULL, BITS}, SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"shape", required_argument, NULL, SHAPE}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"bits", required_argument, NULL, BITS}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"kernel", required_argument, NULL, KERNEL}, SHOW | EXPORT | FORGET},
     {{"all", no_argument, NULL, ALL}, FORGET},
-    {{"group", required_argument, NULL, GROUP}, EXPLAIN},
-    {{"zero", required_argument, NULL, ZERO}, EXPLAIN},
-    {{"rank", required_argument, NULL, RANK}, EXPLAIN},
-    {{"type", required_argument, NULL, TYPE}, EXPLAIN},
-    {{"factor-type", required_argument, NULL, FACTOR_TYPE}, EXPLAIN},
-    {{"m", required_argument, NULL, M}, EXPLAIN},
-    {{"launches", required_argument, NULL, LAUNCHES}, EXPLAIN},
-    {{"device", required_argument, NULL, DEVICE}, EXPLAIN | DOCTOR},
+    {{"group", required_argument, NULL, GROUP}, TUNE | EXPLAIN},
+    {{"zero", required_argument, NULL, ZERO}, TUNE | EXPLAIN},
+    {{"rank", required_argument, NULL, RANK}, TUNE | EXPLAIN},
+    {{"type", required_argument, NULL, TYPE}, TUNE | EXPLAIN},
+    {{"factor-type", required_argument, NULL, FACTOR_TYPE}, TUNE | EXPLAIN},
+    {{"m", required_argument, NULL, M}, TUNE | EXPLAIN},
+    {{"launches", required_argument, NULL, LAUNCHES}, TUNE | EXPLAIN},
+    {{"device", required_argument, NULL, DEVICE}, TUNE | EXPLAIN | DOCTOR},
+    {{"preset", required_argument, NULL, PRESET}, TUNE},
+    {{"rigor", required_argument, NULL, RIGOR}, TUNE},
+    {{"budget", required_argument, NULL, BUDGET}, TUNE},
+    {{"again", no_argument, NULL, AGAIN}, TUNE},
+    {{"patience", required_argument, NULL, PATIENCE}, TUNE},
+    {{"trial", required_argument, NULL, TRIAL}, TUNE},
     {{"help", no_argument, NULL, 'h'}, ANY},
     {{"version", no_argument, NULL, VERSION}, ANY},
 };
@@ -103,10 +137,10 @@ static const struct {
     const char *name;
     int bit;
     outcome (*command)(const options *o);
-} COMMANDS[] = {{"show", SHOW, command_show},       {"explain", EXPLAIN, command_explain},
-                {"merge", MERGE, command_merge},    {"import", MERGE, command_merge},
-                {"export", EXPORT, command_export}, {"forget", FORGET, command_forget},
-                {"doctor", DOCTOR, command_doctor}};
+} COMMANDS[] = {{"tune", TUNE, command_tune},          {"show", SHOW, command_show},
+                {"explain", EXPLAIN, command_explain}, {"merge", MERGE, command_merge},
+                {"import", MERGE, command_merge},      {"export", EXPORT, command_export},
+                {"forget", FORGET, command_forget},    {"doctor", DOCTOR, command_doctor}};
 
 enum { COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -158,13 +192,51 @@ static int shape_read(const char *value, options *o)
     return 1;
 }
 
+/* "1,4,16"; one number for those that want one. */
+static int rows_read(const char *value, options *o)
+{
+    const char *const expected = "up to four numbers from 1 to 16, such as 1,4,16";
+    char *end;
+    o->ms = 0;
+    do {
+        const long m = strtol(value, &end, 10);
+        if (end == value || m < 1 || m > 16 || o->ms == 4)
+            return wrong("m", value, expected);
+        o->m[o->ms++] = (int)m;
+        value = end + 1;
+    } while (*end == ',');
+    o->problem.m_max = o->m[0];
+    return !*end || wrong("m", value, expected);
+}
+
+static int preset_read(const char *value, options *o)
+{
+    for (o->preset = 0; problems_preset(o->preset); o->preset++)
+        if (!strcmp(problems_preset(o->preset), value))
+            return 1;
+    return wrong("preset", value, "a model that --help lists");
+}
+
+/* "90s", "15m", "2h", or seconds. */
+static int seconds_read(const char *option, const char *value, double *seconds)
+{
+    char *end;
+    *seconds = strtod(value, &end);
+    const double unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
+    const int has_unit = *end == 's' || *end == 'm' || *end == 'h';
+    *seconds *= unit;
+    return (end != value && !end[has_unit] && *seconds > 0 && *seconds < 1e7) ||
+           wrong(option, value, "a time such as 90s, 15m or 2h");
+}
+
 static int read_one(int option, const char *value, options *o)
 {
     static const char *const kernels[] = {"down", "fused", NULL}, *const groups[] = {"row", "32",
                                                                                      "64",  "128",
                                                                                      "256", NULL},
                              *const zeros[] = {"none", "code", "f16", NULL},
-                             *const types[] = {"f16", "bf16", "i8", NULL};
+                             *const types[] = {"f16", "bf16", "i8", NULL},
+                             *const rigors[] = {"measure", "patient", NULL};
     static const fbq_type type_of[] = {FBQ_F16, FBQ_BF16, FBQ_I8};
     long number = 0;
     switch (option) {
@@ -220,10 +292,23 @@ static int read_one(int option, const char *value, options *o)
         o->problem.format.factor_type = type_of[number];
         return 1;
     case M:
-        if (!number_read("m", value, 1, 16, &number))
+        return rows_read(value, o);
+    case PRESET:
+        return preset_read(value, o);
+    case RIGOR:
+        if (!word_read("rigor", value, rigors, "measure or patient", &number))
             return 0;
-        o->problem.m_max = (int)number;
+        o->rigor = number ? FBQ_RIGOR_PATIENT : FBQ_RIGOR_MEASURE;
         return 1;
+    case BUDGET:
+        return seconds_read("budget", value, &o->budget);
+    case AGAIN:
+        return o->again = 1;
+    case PATIENCE:
+        return seconds_read("patience", value, &o->patience);
+    case TRIAL:
+        o->trial = value;
+        return *value || wrong("trial", "\"\"", "a path");
     case LAUNCHES:
         if (!number_read("launches", value, 0, 2, &number))
             return 0;
@@ -264,6 +349,10 @@ static int read_all(int count, char **words, int bit, options *o, outcome *end)
         if (!read_one(option, optarg, o))
             return 0;
     }
+    if (bit == EXPLAIN && o->ms > 1) {
+        fprintf(stderr, "fbq-tune: explain: --m takes one number\n");
+        return 0;
+    }
     o->input = (const char **)(words + optind);
     o->inputs = count - optind;
     if (bit == MERGE ? o->inputs > 0 : o->inputs == 0)
@@ -285,6 +374,9 @@ int options_read(int count, char **words, options *o, outcome *end)
     o->problem.format.scale_type = o->problem.x_type = o->problem.y_type = FBQ_F16;
     o->problem.shape = fbq_shape_of(1, 1, 128);
     o->problem.m_max = 1;
+    o->preset = -1;
+    o->rigor = FBQ_RIGOR_MEASURE;
+    o->patience = 20;
     *end = OUTCOME_USAGE;
     while (i < COUNT && strcmp(COMMANDS[i].name, name))
         i++;

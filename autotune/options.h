@@ -9,9 +9,10 @@
 /* How fbq-tune ends. */
 typedef enum outcome {
     OUTCOME_DONE = 0,
-    OUTCOME_FAILED = 1, /* a file cannot be read or written, or holds what cannot be taken */
-    OUTCOME_USAGE = 2,  /* the command line is wrong */
-    OUTCOME_LACKING = 3 /* doctor: the machine lacks something that running needs */
+    OUTCOME_FAILED = 1,  /* a file cannot be read or written, or holds what cannot be taken */
+    OUTCOME_USAGE = 2,   /* the command line is wrong */
+    OUTCOME_LACKING = 3, /* the machine lacks something that running or tuning needs */
+    OUTCOME_PARTLY = 4   /* tune: not all that was asked for was tuned */
 } outcome;
 
 typedef struct options {
@@ -26,6 +27,14 @@ typedef struct options {
     int has_shape, has_bits, has_kernel;
     fbq_kernel kernel;
     fbq_problem problem;
+    /* tune */
+    int preset; /* of problems_preset, -1: none */
+    int m[4], ms;
+    fbq_rigor rigor;
+    double budget;   /* seconds, 0: none */
+    double patience; /* seconds for one trial */
+    const char *trial;
+    int again;
     /* */
     int json, all, skip_damaged;
     outcome (*command)(const struct options *options);
@@ -42,6 +51,7 @@ outcome failed(const options *o, outcome end, const char *format, ...)
 #endif
     ;
 
+outcome command_tune(const options *o);
 outcome command_show(const options *o);
 outcome command_explain(const options *o);
 outcome command_merge(const options *o);

@@ -46,6 +46,19 @@ __global__ void words_kernel(unsigned *to, size_t words, unsigned seed)
     }
 }
 
+/* Every word is hashed with its place, so that neither a change nor an exchange goes unseen. */
+__global__ void checksum_kernel(const unsigned *from, size_t words, unsigned *sum)
+{
+    const size_t step = (size_t)gridDim.x * blockDim.x;
+    unsigned mine = 0;
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += step)
+        mine += hash(i, from[i]);
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+        mine += __shfl_down_sync(0xffffffffu, mine, lanes);
+    if (threadIdx.x % 32 == 0)
+        atomicAdd(sum, mine);
+}
+
 } // namespace
 
 extern "C" cudaError_t fill_weights_launch(const fill_weights_args *args, cudaStream_t stream)
@@ -64,5 +77,12 @@ extern "C" cudaError_t fill_random_launch(void *to, size_t words, unsigned seed,
 extern "C" cudaError_t fill_half_launch(void *to, size_t words, unsigned seed, cudaStream_t stream)
 {
     words_kernel<true><<<4096, 256, 0, stream>>>((unsigned *)to, words, seed);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t fill_checksum_launch(const void *from, size_t words, unsigned *sum,
+                                            cudaStream_t stream)
+{
+    checksum_kernel<<<1024, 256, 0, stream>>>((const unsigned *)from, words, sum);
     return cudaGetLastError();
 }

@@ -58,6 +58,12 @@ int gpu_open(gpu *g, int device, fail *f)
     return 0;
 }
 
+size_t gpu_cold_bytes(const gpu *g)
+{
+    const size_t least = 400000000u;
+    return 2 * g->l2_bytes > least ? 2 * g->l2_bytes : least;
+}
+
 /* cudaEventSynchronize has no time limit, and a kernel that hangs would take the run with it. */
 static int wait_event(gpu *g, cudaEvent_t event, fail *f)
 {
@@ -89,10 +95,19 @@ int gpu_wait(gpu *g, fail *f)
     return 0;
 }
 
+/* What guards hold. */
+#define GUARD 0xa5
+
 void gpu_free(gpu *g, void *to)
 {
-    void *memory;
+    unsigned char *memory;
     memcpy(&memory, to, sizeof memory);
+    for (int i = 0; memory && i < g->guardeds; i++)
+        if (memory == g->guarded[i].base + g->guard) {
+            memory = g->guarded[i].base;
+            g->guarded[i] = g->guarded[--g->guardeds];
+            break;
+        }
     /* cudaFree waits for the GPU: for ever, where it hangs. */
     if (memory && !g->lost)
         cudaFree(memory);
@@ -100,18 +115,53 @@ void gpu_free(gpu *g, void *to)
     memcpy(to, &memory, sizeof memory);
 }
 
+static int guard_set(gpu *g, unsigned char **memory, size_t bytes, fail *f)
+{
+    if (g->guardeds == MAX_GUARDED)
+        return failf(f, "more than %d allocations with guards", MAX_GUARDED);
+    g->guarded[g->guardeds].base = *memory;
+    g->guarded[g->guardeds++].bytes = bytes;
+    CUDA(f, cudaMemsetAsync(*memory, GUARD, g->guard, g->stream));
+    CUDA(f, cudaMemsetAsync(*memory + g->guard + bytes, GUARD, g->guard, g->stream));
+    *memory += g->guard;
+    return gpu_wait(g, f);
+}
+
 int gpu_alloc(gpu *g, void *to, size_t bytes, const char *what, fail *f)
 {
-    void *memory = NULL;
+    unsigned char *memory = NULL;
     gpu_free(g, to);
-    cudaError_t result = cudaMalloc(&memory, bytes);
+    const size_t guarded = (bytes + 255) / 256 * 256;
+    cudaError_t result = cudaMalloc((void **)&memory, g->guard ? guarded + 2 * g->guard : bytes);
     if (result != cudaSuccess) {
         cudaGetLastError();
         return failf(f, "%.1f MB of GPU memory for %s: %s", (double)bytes / 1e6, what,
                      cudaGetErrorString(result));
     }
+    if (g->guard && guard_set(g, &memory, guarded, f)) {
+        gpu_free(g, &memory);
+        return 1;
+    }
     memcpy(to, &memory, sizeof memory);
     return 0;
+}
+
+int gpu_guards_check(gpu *g, fail *f)
+{
+    unsigned char *const host = malloc(g->guard ? g->guard : 1);
+    int failed = host ? 0 : failf(f, "no memory for %zu bytes", g->guard);
+    for (int i = 0; i < 2 * g->guardeds && !failed; i++) {
+        const unsigned char *at =
+            g->guarded[i / 2].base + (i % 2 ? g->guard + g->guarded[i / 2].bytes : 0);
+        failed = gpu_download(g, host, at, g->guard, f);
+        for (size_t j = 0; j < g->guard && !failed; j++)
+            if (host[j] != GUARD)
+                failed = failf(f, "something was written %zu bytes %s a buffer of %zu bytes",
+                               i % 2 ? j : g->guard - j, i % 2 ? "behind" : "before",
+                               g->guarded[i / 2].bytes);
+    }
+    free(host);
+    return failed;
 }
 
 int gpu_upload(gpu *g, void *to, const void *from, size_t bytes, fail *f)

@@ -9,6 +9,9 @@
 
 #include "fail.h"
 
+/* Allocations that may be guarded at a time. */
+#define MAX_GUARDED 32
+
 typedef struct gpu {
     int device, sms, capability;
     int pdl; /* programmatic dependent launch: GPU and compiled code both have it */
@@ -19,10 +22,21 @@ typedef struct gpu {
     unsigned *word;  /* 4 bytes on the GPU that the read kernels may write */
     double deadline; /* of the benchmark at hand, seconds of now_seconds; 0: none */
     int lost;        /* the GPU hangs or its context is broken: nothing more can be run */
+    /* Bytes before and behind what gpu_alloc gives, which nobody may write: 0, none, unless set
+     * behind gpu_open; a multiple of 256. */
+    size_t guard;
+    struct {
+        unsigned char *base;
+        size_t bytes; /* between its guards, in whole 256 */
+    } guarded[MAX_GUARDED];
+    int guardeds;
 } gpu;
 
 /* Open a GPU. Returns 1 with the reason where there is none. */
 int gpu_open(gpu *g, int device, fail *f);
+
+/* Bytes that a rotation over layers must exceed for each to be cold: twice the L2, and 400 MB. */
+size_t gpu_cold_bytes(const gpu *g);
 
 double now_seconds(void);
 
@@ -32,6 +46,9 @@ int gpu_wait(gpu *g, fail *f);
 /* Device memory. *to must be NULL or memory from here, which is released first. */
 int gpu_alloc(gpu *g, void *to, size_t bytes, const char *what, fail *f);
 void gpu_free(gpu *g, void *to);
+
+/* Are the bytes around all memory as they were? */
+int gpu_guards_check(gpu *g, fail *f);
 
 int gpu_upload(gpu *g, void *to, const void *from, size_t bytes, fail *f);
 int gpu_download(gpu *g, void *to, const void *from, size_t bytes, fail *f);

@@ -54,6 +54,10 @@ cudaError_t fill_random_launch(void *to, size_t words, unsigned seed, cudaStream
 /* Random fp16 numbers of both signs, magnitude 2^-6 .. 2^-5; `words` pairs of them. */
 cudaError_t fill_half_launch(void *to, size_t words, unsigned seed, cudaStream_t stream);
 
+/* Add to *sum, on the GPU, a number that changes when any of the words does. */
+cudaError_t fill_checksum_launch(const void *from, size_t words, unsigned *sum,
+                                 cudaStream_t stream);
+
 /* ---- conventional.cu: what fbq2 is compared with ---- */
 
 /* fbq's own down kernel by itself: t[slice][m][rank_tiles * 16] in fp32. */

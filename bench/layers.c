@@ -49,11 +49,19 @@ static size_t aligned(size_t bytes)
 
 fbq_shape layers_shape(const layers *l, int64_t rank)
 {
-    fbq_shape shape = fbq_shape_of(l->n / l->segments, l->k, rank);
-    shape.segments = l->segments;
-    for (int i = 1; i < l->segments; i++)
-        shape.segment[i] = shape.segment[0];
+    fbq_shape shape = l->shape;
+    for (int i = 0; i < shape.segments; i++)
+        shape.segment[i].r = rank;
     return shape;
+}
+
+/* Segments that lie before a tile. */
+static int segments_before(const layers *l, int64_t tile)
+{
+    int segment = 0;
+    while (tile >= l->layout.tile_first[segment + 1])
+        segment++;
+    return segment;
 }
 
 size_t layers_bytes(const layers *l, truth what)
@@ -63,7 +71,7 @@ size_t layers_bytes(const layers *l, truth what)
     if (what == TRUTH_FP16)
         return (size_t)l->n * (size_t)l->k * 2;
     /* the factors' logical bytes: padding is no work that a variant could claim */
-    const size_t ranks = r * (size_t)l->segments;
+    const size_t ranks = r * (size_t)l->shape.segments;
     const size_t numbers = r * (size_t)l->n + ranks * (size_t)l->k;
     if (what == TRUTH_INT4)
         return int4;
@@ -197,7 +205,7 @@ static int factors_fill(layers *l, fail *f)
 {
     const fbq_layout *p = &l->layout;
     size_t r = (size_t)p->shape.segment[0].r, k = (size_t)l->k, n = (size_t)l->n;
-    size_t ranks = r * (size_t)l->segments;
+    size_t ranks = r * (size_t)l->shape.segments;
     uint8_t *down = NULL, *up = NULL;
     int failed;
     l->b_row = (int64_t)((r + 7) / 8 * 8);
@@ -248,43 +256,71 @@ static int activations_fill(layers *l, fail *f)
     return failed;
 }
 
-int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_t cold_bytes,
-                fail *f)
+int layers_make(layers *l, gpu *g, const fbq_format *format, const fbq_shape *shape, fbq_type type,
+                int m_max, int hot, size_t cold_bytes, fail *f)
 {
-    fbq_shape shape;
     memset(l, 0, sizeof *l);
     l->g = g;
-    l->n = n;
-    l->k = k;
-    l->segments = o->segments;
-    if (l->segments > 1 && n % (FBQ_TILE * l->segments)) /* what is sampled is whole tiles */
-        return failf(f, "--segments=%d: N is %lld; expected a multiple of %d", l->segments,
-                     (long long)n, FBQ_TILE * l->segments);
-    shape = layers_shape(l, o->rank);
-    for (int i = 0; i < o->ms; i++)
-        l->m_max = o->m[i] > l->m_max ? o->m[i] : l->m_max;
-    l->type = o->type;
-    l->format.bits = o->bits;
-    l->format.group = o->group;
-    l->format.zero = o->zero;
-    l->format.scale_type = o->type;
-    l->format.factor_type = o->factor ? o->factor : o->type;
-    FBQ(f, fbq_layout_of(&l->format, &shape, &l->layout, &fbq_error_));
+    l->k = shape->k;
+    l->shape = *shape;
+    for (int i = 0; i < shape->segments; i++) {
+        l->n += shape->segment[i].n;
+        if (shape->segments > 1 && shape->segment[i].n % FBQ_TILE) /* whole tiles are sampled */
+            return failf(f, "segment %d has %lld rows; expected a multiple of %d", i,
+                         (long long)shape->segment[i].n, FBQ_TILE);
+        if (shape->segment[i].r != shape->segment[0].r)
+            return failf(f, "segment %d has rank %lld, segment 0 %lld; expected the same", i,
+                         (long long)shape->segment[i].r, (long long)shape->segment[0].r);
+    }
+    if (format->scale_type != type ||
+        (format->factor_type != type && format->factor_type != FBQ_I8 && shape->segment[0].r))
+        return failf(f,
+                     "scales and factors are of types %d and %d, x is of %d; expected the same, "
+                     "or int8 for factors",
+                     (int)format->scale_type, (int)format->factor_type, (int)type);
+    l->m_max = m_max;
+    l->type = type;
+    l->format = *format;
+    FBQ(f, fbq_layout_of(&l->format, shape, &l->layout, &fbq_error_));
     random_state = 0x9e3779b97f4a7c15ull;
-    l->count = rotation_layers(layers_bytes(l, TRUTH_INT4), cold_bytes, o->hot);
+    l->count = rotation_layers(layers_bytes(l, TRUTH_INT4), cold_bytes, hot);
     l->weights_stride = aligned(l->layout.weights_bytes);
     TRY(gpu_alloc(g, &l->weights, (size_t)l->count * l->weights_stride, "packed weights", f));
     CUDA(f, cudaMemsetAsync(l->weights, 0, (size_t)l->count * l->weights_stride, g->stream));
     TRY(weights_fill(l, f));
-    if (o->rank > 0)
+    if (shape->segment[0].r > 0)
         TRY(factors_fill(l, f));
     TRY(activations_fill(l, f));
     for (int i = 0; i < SAMPLED_TILES; i++) {
         l->tile[i] = i * (l->layout.tiles - 1) / (SAMPLED_TILES - 1);
-        int64_t rows = n - l->tile[i] * FBQ_TILE;
+        int64_t rows = l->n - l->tile[i] * FBQ_TILE;
         l->rows[i] = (int)(rows < FBQ_TILE ? rows : FBQ_TILE);
     }
     return 0;
+}
+
+int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_t cold_bytes,
+                fail *f)
+{
+    fbq_format format;
+    fbq_shape shape = fbq_shape_of(n / o->segments, k, o->rank);
+    int m_max = 0;
+    memset(l, 0, sizeof *l);
+    memset(&format, 0, sizeof format);
+    if (o->segments > 1 && n % (FBQ_TILE * o->segments))
+        return failf(f, "--segments=%d: N is %lld; expected a multiple of %d", o->segments,
+                     (long long)n, FBQ_TILE * o->segments);
+    shape.segments = o->segments;
+    for (int i = 1; i < shape.segments; i++)
+        shape.segment[i] = shape.segment[0];
+    for (int i = 0; i < o->ms; i++)
+        m_max = o->m[i] > m_max ? o->m[i] : m_max;
+    format.bits = o->bits;
+    format.group = o->group;
+    format.zero = o->zero;
+    format.scale_type = o->type;
+    format.factor_type = o->factor ? o->factor : o->type;
+    return layers_make(l, g, &format, &shape, o->type, m_max, o->hot, cold_bytes, f);
 }
 
 int layers_need_fp16(layers *l, size_t cold_bytes, int hot, fail *f)
@@ -331,8 +367,7 @@ static int expect_packed(layers *l, truth what, int i, fail *f)
     uint8_t *weights = NULL, *down = NULL, *up = NULL;
     double y[MAX_M * FBQ_TILE];
     /* of the segments before */
-    const int64_t first_rank =
-        l->tile[i] * l->segments / l->layout.tiles * l->layout.shape.segment[0].r;
+    const int64_t first_rank = segments_before(l, l->tile[i]) * l->layout.shape.segment[0].r;
     int failed = weights_template(l, l->rows[i], &layout, &weights, f), branch;
     branch = what == TRUTH_BRANCH;
     memset(&parts, 0, sizeof parts);

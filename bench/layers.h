@@ -21,8 +21,8 @@ typedef enum truth {
 
 typedef struct layers {
     gpu *g;
-    int64_t n, k;
-    int segments; /* of n / segments rows each, which share x */
+    int64_t n, k;    /* n of all segments */
+    fbq_shape shape; /* every segment's rank the same */
     int m_max;
     fbq_type type; /* of x, y, scales and factors */
     fbq_format format;
@@ -52,7 +52,11 @@ fbq_shape layers_shape(const layers *l, int64_t rank);
 /* Bytes of weights that one layer must read. */
 size_t layers_bytes(const layers *l, truth what);
 
-/* Make them. `cold_bytes`: a rotation must exceed so many. */
+/* Make them. `cold_bytes`: a rotation must exceed so many, unless hot. Of several segments each
+ * must be whole tiles; ranks must be the same in all, and the factors of `type` or int8. */
+int layers_make(layers *l, gpu *g, const fbq_format *format, const fbq_shape *shape, fbq_type type,
+                int m_max, int hot, size_t cold_bytes, fail *f);
+/* The same for fbq-bench's options: segments as large as each other. */
 int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_t cold_bytes,
                 fail *f);
 int layers_need_fp16(layers *l, size_t cold_bytes, int hot, fail *f);

@@ -193,7 +193,7 @@ static int machine_open(bench *b, fail *f)
     b->has_blas = !blas_open(&b->blas, &b->g, &why);
     if (!b->has_blas)
         fprintf(stderr, "fbq-bench: the variants that need cuBLAS are left out: %s\n", why.text);
-    b->cold_bytes = 2 * b->g.l2_bytes > 400000000u ? 2 * b->g.l2_bytes : 400000000u;
+    b->cold_bytes = gpu_cold_bytes(&b->g);
     return 0;
 }
 

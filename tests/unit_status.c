@@ -404,6 +404,8 @@ static void test_preparing_and_launching(void **state)
     assert_true(gpu.capability == 90 && gpu.sms == 132 && gpu.shared_block == 232448 &&
                 gpu.shared_sm == 233472 && gpu.registers_sm == 65536);
     PROVOKE_BARE(FBQ_ERR_NULL, fbq_context_gpu(c, NULL));
+    assert_in_range(fbq_context_nvrtc(c), 11000, 99990);
+    assert_int_equal(fbq_context_nvrtc(NULL), 0);
 #define PREPARE(problem, down, fused) fbq_prepare(c, problem, down, fused, &plan, &error)
     PROVOKE(FBQ_ERR_NULL, fbq_prepare(NULL, &p, NULL, NULL, &plan, &error), "context is NULL");
     PROVOKE(FBQ_ERR_NULL, fbq_prepare(c, &p, NULL, NULL, NULL, &error), "plan is NULL");

@@ -71,6 +71,7 @@ struct CUstream_st;
 #define fbq_open FBQ_SYMBOL(fbq_open)
 #define fbq_close FBQ_SYMBOL(fbq_close)
 #define fbq_context_gpu FBQ_SYMBOL(fbq_context_gpu)
+#define fbq_context_nvrtc FBQ_SYMBOL(fbq_context_nvrtc)
 #define fbq_context_wisdom FBQ_SYMBOL(fbq_context_wisdom)
 #define fbq_prepare FBQ_SYMBOL(fbq_prepare)
 #define fbq_plan_free FBQ_SYMBOL(fbq_plan_free)
@@ -267,6 +268,10 @@ void fbq_close(fbq_context *context);
 
 /* The GPU of a context. FBQ_ERR_NULL when either pointer is NULL. Thread-safe. */
 fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu);
+
+/* The version of NVRTC that a context compiles with, as in fbq_record.nvrtc; 0 for a NULL context.
+ * Thread-safe. */
+int fbq_context_nvrtc(const fbq_context *context);
 
 /* What a context read of the wisdom file, its own until it is closed; NULL for a NULL context.
  * fbq_wisdom_warning says what was wrong with the file, or why it could not be read. Thread-safe.

@@ -219,6 +219,12 @@ fbq_status fbq_context_gpu(const fbq_context *context, fbq_gpu *gpu)
     return FBQ_OK;
 }
 
+int fbq_context_nvrtc(const fbq_context *context)
+{
+    int major = 0, minor = 0;
+    return context && !context->nvrtc.version(&major, &minor) ? 1000 * major + 10 * minor : 0;
+}
+
 const fbq_wisdom *fbq_context_wisdom(const fbq_context *context)
 {
     return context ? context->wisdom : NULL;

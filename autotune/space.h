@@ -1,0 +1,24 @@
+/* space.h: the picks that a search may look at.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPACE_H
+#define SPACE_H
+
+#include <fbq/fbq.h>
+
+typedef struct space {
+    fbq_pick *pick; /* released with free */
+    int count;
+} space;
+
+/* All legal picks of a kernel for a problem on a GPU whose fields are among those worth a try, none
+ * of them twice, and the default whatever its fields are: it comes first, the others in the order
+ * of their distance from it. FBQ_ERR_OUT_OF_HOST, and what fbq_pick_default says. */
+fbq_status space_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel, space *s,
+                    fbq_error *error);
+
+/* How far a pick is from another: the factors between their fields, as powers of two, added up.
+ * Where one launches down and the other does not, that is as far as a factor of four. */
+double space_distance(const fbq_pick *a, const fbq_pick *b);
+
+#endif /* SPACE_H */

@@ -1,0 +1,376 @@
+/* bed.c: see bed.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _DEFAULT_SOURCE /* sysconf's _SC_NPROCESSORS_ONLN */
+#include "bed.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../bench/kernels.h"
+#include "plant.h"
+
+/* Launches of a graph, at least. */
+#define LAUNCHES 64
+/* Relative error above which a result is wrong; eight times that for bf16. */
+#define MOST_ERROR 1e-3
+/* Part of the read floor below which no time can be. */
+#define POSSIBLE 0.8
+/* Bytes before and behind every buffer that nobody may write. */
+#define GUARD_BYTES 65536
+#define MOST_THREADS 64
+
+#define FBQ(f, call)                                                             \
+    do {                                                                         \
+        fbq_error fbq_error_;                                                    \
+        memset(&fbq_error_, 0, sizeof fbq_error_);                               \
+        fbq_status fbq_status_ = (call);                                         \
+        if (fbq_status_ != FBQ_OK)                                               \
+            return failf((f), "%s",                                              \
+                         fbq_error_.detail[0] ? fbq_error_.detail                \
+                                              : fbq_status_string(fbq_status_)); \
+    } while (0)
+
+static int64_t ranks_of(const fbq_problem *problem)
+{
+    int64_t ranks = 0;
+    for (int i = 0; i < problem->shape.segments; i++)
+        ranks += problem->shape.segment[i].r;
+    return ranks;
+}
+
+static truth truth_of(const bed *b)
+{
+    return ranks_of(&b->problem) ? TRUTH_BRANCH : TRUTH_INT4;
+}
+
+/* ---- Opening ---- */
+
+static int uuid_take(bed *b, fail *f)
+{
+    struct cudaDeviceProp prop;
+    CUDA(f, cudaGetDeviceProperties(&prop, b->g.device));
+    int at = snprintf(b->uuid, sizeof b->uuid, "GPU");
+    for (int i = 0; i < 16; i++)
+        at += snprintf(b->uuid + at, sizeof b->uuid - (size_t)at, "%s%02x",
+                       i == 0 || i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                       (unsigned char)prop.uuid.bytes[i]);
+    return 0;
+}
+
+int bed_open(bed *b, int device, fail *f)
+{
+    fbq_options how;
+    int mps = 0;
+    memset(b, 0, sizeof *b);
+    memset(&how, 0, sizeof how);
+    TRY(gpu_open(&b->g, device, f));
+    b->g.guard = GUARD_BYTES;
+    CUDA(f, cudaDeviceGetAttribute(&mps, cudaDevAttrMpsEnabled, device));
+    if (mps)
+        return failf(f,
+                     "%s is shared through MPS, where a pick that faults would take other "
+                     "programs along: tune without it",
+                     b->g.name);
+    TRY(uuid_take(b, f));
+    how.device = device;
+    how.wisdom_file = "";
+    FBQ(f, fbq_open(&how, &b->fbq, &fbq_error_));
+    b->cold_bytes = gpu_cold_bytes(&b->g);
+    return gpu_alloc(&b->g, &b->sum, sizeof *b->sum, "a checksum", f);
+}
+
+void bed_forget(bed *b, candidate *c)
+{
+    /* both wait for the GPU: for ever, where it hangs */
+    if (!b->g.lost) {
+        graph_free(&c->graph);
+        fbq_plan_free(c->plan);
+    }
+    *c = b->list[--b->count];
+}
+
+static void problem_close(bed *b)
+{
+    while (b->count > 0)
+        bed_forget(b, &b->list[0]);
+    if (!b->g.lost)
+        graph_free(&b->floor_graph);
+    b->floor_graph.exec = NULL;
+    layers_close(&b->l);
+    gpu_free(&b->g, &b->scratch);
+    gpu_free(&b->g, &b->state);
+    b->scratch_bytes = b->state_bytes = 0;
+    b->has_with = 0;
+}
+
+void bed_close(bed *b)
+{
+    problem_close(b);
+    free(b->list);
+    b->list = NULL;
+    floor_buffer_free(&b->g);
+    gpu_free(&b->g, &b->sum);
+    if (!b->g.lost)
+        fbq_close(b->fbq);
+    b->fbq = NULL;
+}
+
+/* ---- The problem ---- */
+
+static int sum_take(bed *b, unsigned *sum, fail *f)
+{
+    layers *l = &b->l;
+    const size_t count = (size_t)l->count;
+    CUDA(f, cudaMemsetAsync(b->sum, 0, sizeof *b->sum, b->g.stream));
+    CUDA(f, fill_checksum_launch(l->weights, count * l->weights_stride / 4, b->sum, b->g.stream));
+    if (l->down) {
+        CUDA(f, fill_checksum_launch(l->down, count * l->down_stride / 4, b->sum, b->g.stream));
+        CUDA(f, fill_checksum_launch(l->up, count * l->up_stride / 4, b->sum, b->g.stream));
+    }
+    CUDA(f, fill_checksum_launch(l->x, (size_t)(l->m_max * l->k) / 2, b->sum, b->g.stream));
+    return gpu_download(&b->g, sum, b->sum, sizeof *sum, f);
+}
+
+int bed_problem(bed *b, const fbq_problem *problem, fbq_kernel kernel, fail *f)
+{
+    sequence floor;
+    problem_close(b);
+    b->problem = *problem;
+    b->problem.batch_invariant = 1; /* one program: that for m_max rows */
+    b->kernel = kernel;
+    if (problem->y_type != problem->x_type)
+        return failf(f, "y is of type %d and x of %d; expected the same", (int)problem->y_type,
+                     (int)problem->x_type);
+    TRY(layers_make(&b->l, &b->g, &problem->format, &problem->shape, problem->x_type,
+                    problem->m_max, 0, b->cold_bytes, f));
+    TRY(sum_take(b, &b->right_sum, f));
+    TRY(floor_get(&b->g, layers_bytes(&b->l, truth_of(b)), 0, b->cold_bytes, 15, &b->floor, f));
+    TRY(floor_sequence(&b->g, b->floor, b->floor->has_pdl, b->cold_bytes, &b->floor_shape, &floor,
+                       f));
+    return graph_build(&b->g, &floor, LAUNCHES, &b->floor_graph, f);
+}
+
+void bed_with(bed *b, const fbq_pick *with)
+{
+    b->with = *with;
+    b->has_with = 1;
+}
+
+/* ---- Compiling ---- */
+
+candidate *bed_find(bed *b, int number)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->list[i].number == number)
+            return &b->list[i];
+    return NULL;
+}
+
+/* What the threads share. */
+typedef struct work {
+    bed *b;
+    candidate *list;
+    int count, next;
+    pthread_mutex_t lock;
+} work;
+
+static void compile_one(bed *b, candidate *c)
+{
+    const fbq_pick *pick[FBQ_KERNELS] = {NULL, NULL};
+    fbq_error error;
+    memset(&error, 0, sizeof error);
+    pick[b->kernel] = &c->pick;
+    if (b->has_with)
+        pick[!b->kernel] = &b->with;
+    if (fbq_prepare(b->fbq, &b->problem, pick[FBQ_KERNEL_DOWN], pick[FBQ_KERNEL_FUSED], &c->plan,
+                    &error) != FBQ_OK) {
+        c->plan = NULL;
+        snprintf(c->why, sizeof c->why, "%s", error.detail);
+    }
+}
+
+static void *compile_some(void *user)
+{
+    work *w = user;
+    /* the context of this process, current in this thread too */
+    const int current = cudaSetDevice(w->b->g.device) == cudaSuccess;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        const int i = w->next++;
+        pthread_mutex_unlock(&w->lock);
+        if (i >= w->count)
+            return NULL;
+        if (current)
+            compile_one(w->b, &w->list[i]);
+        else
+            snprintf(w->list[i].why, sizeof w->list[i].why, "cudaSetDevice failed in a thread");
+    }
+}
+
+static void compile_list(bed *b, candidate *list, int count)
+{
+    pthread_t thread[MOST_THREADS];
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    work w = {b, list, count, 0, PTHREAD_MUTEX_INITIALIZER};
+    int threads = 0;
+    while (threads < count - 1 && threads < cores - 1 && threads < MOST_THREADS &&
+           pthread_create(&thread[threads], NULL, compile_some, &w) == 0)
+        threads++;
+    compile_some(&w);
+    for (int i = 0; i < threads; i++)
+        pthread_join(thread[i], NULL);
+}
+
+/* Scratch and state for all: graphs that hold smaller ones are built anew. */
+static int memory_need(bed *b, fail *f)
+{
+    size_t scratch = b->scratch_bytes, state = b->state_bytes;
+    for (int i = 0; i < b->count; i++)
+        if (b->list[i].plan) {
+            const size_t s = fbq_plan_scratch_bytes(b->list[i].plan),
+                         t = fbq_plan_state_bytes(b->list[i].plan);
+            scratch = s > scratch ? s : scratch;
+            state = t > state ? t : state;
+        }
+    if (scratch == b->scratch_bytes && state == b->state_bytes)
+        return 0;
+    for (int i = 0; i < b->count; i++)
+        graph_free(&b->list[i].graph);
+    if (scratch)
+        TRY(gpu_alloc(&b->g, &b->scratch, scratch, "scratch", f));
+    b->scratch_bytes = scratch;
+    if (state) {
+        TRY(gpu_alloc(&b->g, &b->state, state, "state", f));
+        CUDA(f, cudaMemsetAsync(b->state, 0, state, b->g.stream));
+    }
+    b->state_bytes = state;
+    return gpu_wait(&b->g, f);
+}
+
+int bed_compile(bed *b, const int *number, const fbq_pick *pick, int count, fail *f)
+{
+    for (int i = 0; i < count; i++)
+        if (bed_find(b, number[i]))
+            bed_forget(b, bed_find(b, number[i]));
+    candidate *grown = realloc(b->list, (size_t)(b->count + count) * sizeof *grown);
+    if (!grown)
+        return failf(f, "no memory for %d picks", count);
+    b->list = grown;
+    memset(b->list + b->count, 0, (size_t)count * sizeof *grown);
+    for (int i = 0; i < count; i++) {
+        b->list[b->count + i].number = number[i];
+        b->list[b->count + i].pick = pick[i];
+    }
+    compile_list(b, b->list + b->count, count);
+    b->count += count;
+    return memory_need(b, f);
+}
+
+/* ---- Running ---- */
+
+/* A candidate on a stream, layer by layer. */
+typedef struct running {
+    bed *b;
+    const candidate *c;
+} running;
+
+static int enqueue(void *user, int layer, cudaStream_t stream, fail *f)
+{
+    const running *r = user;
+    const bed *b = r->b;
+    const layers *l = &b->l;
+    const size_t i = (size_t)layer;
+    fbq_call call;
+    memset(&call, 0, sizeof call);
+    call.m = b->problem.m_max;
+    call.x = l->x;
+    call.y = l->y;
+    call.weights = l->weights + i * l->weights_stride;
+    if (l->down) {
+        call.down = l->down + i * l->down_stride;
+        call.up = l->up + i * l->up_stride;
+    }
+    call.scratch = b->scratch;
+    call.scratch_bytes = b->scratch_bytes;
+    call.state = b->state;
+    call.state_bytes = b->state_bytes;
+    call.chained = 1; /* nobody writes weights */
+    const fbq_status status = fbq_linear(r->c->plan, &call, stream);
+    return status == FBQ_OK ? 0 : failf(f, "fbq_linear: %s", fbq_status_string(status));
+}
+
+/* Is what no kernel may write as it was? Where it is not, this process has nothing left to trust.
+ */
+static int untouched(bed *b, fail *f)
+{
+    unsigned sum;
+    int wrong = gpu_guards_check(&b->g, f) || sum_take(b, &sum, f);
+    if (!wrong && sum != b->right_sum)
+        wrong = failf(f, "weights, factors or x were overwritten");
+    b->broken |= wrong;
+    return wrong;
+}
+
+static int check(bed *b, candidate *c, int chain, double *error, fail *f)
+{
+    running r = {b, c};
+    TRY(layers_poison(&b->l, f));
+    for (int i = 1; i <= chain; i++)
+        TRY(enqueue(&r, i % b->l.count, b->g.stream, f));
+    TRY(enqueue(&r, 0, b->g.stream, f));
+    TRY(plant(&b->g, &b->l, &c->pick, f));
+    return layers_check(&b->l, truth_of(b), b->problem.m_max,
+                        b->problem.x_type == FBQ_F16 ? MOST_ERROR : 8 * MOST_ERROR, error, f);
+}
+
+int bed_check(bed *b, candidate *c, double *error, fail *f)
+{
+    fail other;
+    double chained = 0;
+    const int wrong = check(b, c, 0, error, f) || check(b, c, b->l.count, &chained, f);
+    b->broken |= b->g.lost;
+    *error = chained > *error ? chained : *error;
+    if (b->broken)
+        return 1;
+    /* what it wrote elsewhere says more than what it wrote to y */
+    if (untouched(b, &other)) {
+        *f = other;
+        return 1;
+    }
+    return wrong;
+}
+
+int bed_time(bed *b, candidate *c, double *us, fail *f)
+{
+    running r = {b, c};
+    const sequence s = {enqueue, &r, b->l.count};
+    int failed = 0;
+    if (!c->graph.exec) {
+        failed = graph_build(&b->g, &s, LAUNCHES, &c->graph, f);
+        for (int i = 0; i < WARM_UP_REPLAYS && !failed; i++)
+            failed = graph_replay(&b->g, &c->graph, us, f);
+    }
+    /* the first behind a pause, and behind another pick, is not what counts */
+    for (int i = 0; i < 2 && !failed; i++)
+        failed = graph_replay(&b->g, &c->graph, us, f);
+    b->broken |= b->g.lost;
+    TRY(failed);
+    const double least = POSSIBLE * b->floor->time[b->floor->has_pdl].median;
+    if (*us < least)
+        return failf(f, "impossible time refused: %.3f us for %.2f MB", *us,
+                     (double)b->floor->bytes / 1e6);
+    return 0;
+}
+
+int bed_floor(bed *b, double *us, fail *f)
+{
+    int failed = 0;
+    for (int i = 0; i < 3 && !failed; i++)
+        failed = graph_replay(&b->g, &b->floor_graph, us, f);
+    b->broken |= b->g.lost;
+    return failed;
+}

@@ -1,0 +1,71 @@
+/* bed.h: the test bed of fbq-trial: one GPU, a problem's layers on it, and picks as plans that can
+ * be checked and timed.
+ *
+ * Functions return 0, or 1 with the reason in `f`; where b->broken is set as well nothing more can
+ * be asked of this process.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef BED_H
+#define BED_H
+
+#include "../../bench/floor.h"
+#include "../../bench/layers.h"
+
+typedef struct candidate {
+    int number; /* by which it is asked for */
+    fbq_pick pick;
+    fbq_plan *plan; /* NULL: not fit, and why */
+    char why[512];
+    graph graph; /* built when first timed */
+} candidate;
+
+typedef struct bed {
+    gpu g;
+    fbq_context *fbq;
+    char uuid[64];
+    size_t cold_bytes;
+    int broken; /* the context, or what the layers hold */
+    /* the problem in hand */
+    fbq_problem problem;
+    fbq_kernel kernel; /* of the picks */
+    int has_with;
+    fbq_pick with; /* the other kernel's */
+    layers l;
+    unsigned *sum, right_sum; /* of all that no kernel may write */
+    const floor_time *floor;
+    read_shape floor_shape;
+    graph floor_graph;
+    candidate *list;
+    int count;
+    void *scratch, *state;
+    size_t scratch_bytes, state_bytes;
+} bed;
+
+int bed_open(bed *b, int device, fail *f);
+void bed_close(bed *b);
+
+/* Layers of random weights of a problem, in place of the one before. */
+int bed_problem(bed *b, const fbq_problem *problem, fbq_kernel kernel, fail *f);
+
+/* The other kernel's pick for all that is compiled from now on. */
+void bed_with(bed *b, const fbq_pick *with);
+
+/* Compile picks side by side. Those of numbers that are there already are compiled anew. Each is
+ * there afterwards, with a plan or without. */
+int bed_compile(bed *b, const int *number, const fbq_pick *pick, int count, fail *f);
+
+/* NULL: there is none. */
+candidate *bed_find(bed *b, int number);
+
+/* Run a pick alone, then in a chain of layers: y right both times, nothing else written. */
+int bed_check(bed *b, candidate *c, double *error, fail *f);
+
+/* Microseconds a layer, of a chain of cold ones. */
+int bed_time(bed *b, candidate *c, double *us, fail *f);
+
+/* The same of a kernel that only reads as many bytes. */
+int bed_floor(bed *b, double *us, fail *f);
+
+void bed_forget(bed *b, candidate *c);
+
+#endif /* BED_H */

@@ -1,0 +1,266 @@
+/* tune.c: fbq-tune tune: problem by problem, each result in the file before the next begins.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* sigaction, readlink */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "problems.h"
+#include "records.h"
+#include "tuner.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+static void note(const char *sentence)
+{
+    fprintf(stderr, "fbq-tune: tune: %s\n", sentence);
+}
+
+/* A run of the command. */
+typedef struct run {
+    const options *o;
+    tuner u;
+    json_t *problems; /* of the report, NULL without --json */
+    double begin;
+    int done, left, missed; /* problems: tuned now, still to be tuned, that could not be */
+} run;
+
+/* The program that measures: as given, or beside this one. */
+static int trial_path(const options *o, char *path, size_t bytes)
+{
+    char self[3800];
+    if (o->trial)
+        return snprintf(path, bytes, "%s", o->trial) < (int)bytes;
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return 0;
+    self[length] = 0;
+    char *const slash = strrchr(self, '/');
+    if (!slash)
+        return 0;
+    *slash = 0;
+    return snprintf(path, bytes, "%s/fbq-trial", self) < (int)bytes;
+}
+
+/* An interrupt ends the trial in hand, not this process: what it found is in the file. */
+static void catch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = interrupt;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+/* Does the file have such a record, of these kernels? */
+static int tuned_already(const fbq_wisdom *wisdom, const fbq_problem *problem, const tuner *u)
+{
+    fbq_pick pick;
+    fbq_found found;
+    return fbq_wisdom_find(wisdom, problem, &u->gpu, FBQ_KERNEL_FUSED, &pick, &found, NULL) ==
+               FBQ_OK &&
+           found.rung == FBQ_RUNG_EXACT && found.record.rigor >= u->rigor &&
+           found.record.source == fbq_source_hash();
+}
+
+static int64_t ranks_of(const fbq_problem *problem)
+{
+    int64_t ranks = 0;
+    for (int i = 0; i < problem->shape.segments; i++)
+        ranks += problem->shape.segment[i].r;
+    return ranks;
+}
+
+/* Into the file, at once. */
+static outcome keep(const options *o, const tuned *t, int count)
+{
+    fbq_wisdom *wisdom = NULL;
+    fbq_error error;
+    fbq_status status = fbq_wisdom_new(&wisdom, &error);
+    for (int i = 0; i < count && status == FBQ_OK; i++)
+        status = fbq_wisdom_add(wisdom, &t[i].record, &error);
+    if (status == FBQ_OK)
+        status = fbq_wisdom_write(wisdom, o->file, &error);
+    fbq_wisdom_free(wisdom);
+    return status == FBQ_OK ? OUTCOME_DONE : failed(o, OUTCOME_FAILED, "%s", error.detail);
+}
+
+/* ---- What is said of it ---- */
+
+static const char *end_of(const tuned *t)
+{
+    static const char *const ends[] = {"done", "stopped", "disturbed", "nothing to measure",
+                                       "no memory"};
+    return t->why[0] ? "failed" : ends[t->result.end];
+}
+
+static void report(run *r, const tuned *t)
+{
+    char first[256];
+    fbq_pick_print(&t->first, first, sizeof first);
+    if (r->problems)
+        json_array_append_new(
+            r->problems,
+            json_pack("{s:s, s:o, s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:s}", "end", end_of(t),
+                      "record", record_to_json(&t->record), "default", first, "us", t->result.us,
+                      "default_us", t->result.default_us, "tried", t->result.tried, "unfit",
+                      t->result.refused, "blamed", t->blamed, "passed_over", t->passed_over,
+                      "repeated", t->result.repeated, "why", t->why));
+}
+
+/* "1:05" */
+static void duration(double seconds, char *text, size_t bytes)
+{
+    const int whole = (int)(seconds + 0.5);
+    snprintf(text, bytes, "%d:%02d", whole / 60, whole % 60);
+}
+
+static void tell(const run *r, const tuned *t, int number, int count)
+{
+    char shape[128], format[128], pick[256], left[32];
+    const search_result *s = &t->result;
+    const double each = (tuner_now() - r->begin) / (r->done + r->missed + 1);
+    record_shape(&t->record, shape, sizeof shape);
+    record_format(&t->record, format, sizeof format);
+    fbq_pick_print(&t->record.pick, pick, sizeof pick);
+    fprintf(stderr, "[%d/%d] %s, %s, m %d: ", number, count, shape, format,
+            t->record.problem.m_max);
+    if (t->why[0])
+        fprintf(stderr, "%s", t->why);
+    else if (s->end == SEARCH_DISTURBED)
+        fprintf(stderr, "something else uses the GPU; no time means anything");
+    else if (s->end != SEARCH_DONE)
+        fprintf(stderr, "%s", end_of(t));
+    else if (s->best)
+        fprintf(stderr, "%.2f us by %s; the default takes %.2f", s->us, pick, s->default_us);
+    else
+        fprintf(stderr, "%.2f us by the default, %s", s->us, pick);
+    fprintf(stderr, "; %d picks tried, %d not fit", s->tried, s->refused);
+    if (t->blamed || t->passed_over)
+        fprintf(stderr, ", %d blamed, %d passed over", t->blamed, t->passed_over);
+    if (s->repeated)
+        fprintf(stderr, ", %d rounds repeated", s->repeated);
+    duration(each * (r->left - 1), left, sizeof left);
+    fprintf(stderr, r->left > 1 ? "; about %s left\n" : "\n", left);
+}
+
+/* ---- The work ---- */
+
+/* Fused; and where it leaves t to a launch of down, that too. */
+static outcome tune_one(run *r, const fbq_problem *problem, int number, int count)
+{
+    tuned t[2];
+    int records = 1, fine = tuner_run(&r->u, problem, FBQ_KERNEL_FUSED, NULL, &t[0]);
+    fine = fine && t[0].result.end == SEARCH_DONE && !t[0].why[0];
+    if (fine && ranks_of(problem) && t[0].record.pick.slices == 0) {
+        fine = tuner_run(&r->u, problem, FBQ_KERNEL_DOWN, &t[0].record.pick, &t[1]);
+        records = 2;
+        fine = fine && t[1].result.end == SEARCH_DONE && !t[1].why[0];
+    }
+    for (int i = 0; i < records; i++) {
+        tell(r, &t[i], number, count);
+        report(r, &t[i]);
+    }
+    if (!fine) { /* what was stopped is still to be tuned */
+        const int over = t[records - 1].result.end == SEARCH_STOPPED && !t[records - 1].why[0];
+        r->missed += !over;
+        r->left -= !over;
+        return OUTCOME_PARTLY;
+    }
+    r->left--;
+    r->done++;
+    return keep(r->o, t, records);
+}
+
+static int out_of_time(const run *r)
+{
+    return interrupted || (r->u.end > 0 && tuner_now() >= r->u.end);
+}
+
+static outcome tune_all(run *r, const fbq_problem *list, int count)
+{
+    outcome end = OUTCOME_DONE;
+    fbq_wisdom *wisdom = records_read(r->o, r->o->file);
+    char *skip = calloc((size_t)count, 1);
+    if (!wisdom || !skip)
+        end = OUTCOME_FAILED;
+    r->left = count;
+    for (int i = 0; i < count && end == OUTCOME_DONE; i++) {
+        skip[i] = (char)(!r->o->again && tuned_already(wisdom, &list[i], &r->u));
+        r->left -= skip[i];
+    }
+    fbq_wisdom_free(wisdom);
+    if (end == OUTCOME_DONE)
+        fprintf(stderr, "fbq-tune: tune: %s, %d SMs: %d problems, %d of them tuned already\n",
+                r->u.gpu.name, r->u.gpu.sms, count, count - r->left);
+    r->begin = tuner_now();
+    for (int i = 0; i < count && end != OUTCOME_FAILED && !out_of_time(r); i++)
+        if (!skip[i]) {
+            const outcome one = tune_one(r, &list[i], i + 1, count);
+            end = one == OUTCOME_DONE ? end : one;
+        }
+    free(skip);
+    if (end == OUTCOME_FAILED)
+        return end;
+    if (r->left)
+        note(interrupted ? "interrupted; the same command goes on from here"
+                         : "out of time; the same command goes on from here");
+    return r->left || r->missed ? OUTCOME_PARTLY : OUTCOME_DONE;
+}
+
+outcome command_tune(const options *given)
+{
+    char program[4096], why[1024];
+    options o = *given;
+    run r;
+    int count = 0;
+    if (o.has_shape == (o.preset >= 0))
+        return failed(&o, OUTCOME_USAGE,
+                      "which layers? --preset MODEL or --shape NxK, one of them");
+    if (!trial_path(&o, program, sizeof program))
+        return failed(&o, OUTCOME_LACKING, "where is fbq-trial? --trial PROGRAM says so");
+    if (!o.ms)
+        for (int m = 16; m >= 1; m = m == 4 ? 1 : m / 2)
+            o.m[o.ms++] = m;
+    catch_signals();
+    memset(&r, 0, sizeof r);
+    r.o = &o;
+    r.u.wisdom = o.file;
+    r.u.rigor = o.rigor;
+    r.u.device = o.device;
+    r.u.patience = o.patience;
+    r.u.end = o.budget > 0 ? tuner_now() + o.budget : 0;
+    r.u.note = note;
+    /* a file that cannot be written should not show after an hour of measuring */
+    outcome end = keep(&o, NULL, 0);
+    fbq_problem *const list = problems_of(&o, &count);
+    if (end == OUTCOME_DONE && !list)
+        end = failed(&o, OUTCOME_FAILED, "no memory");
+    if (end == OUTCOME_DONE && !tuner_open(&r.u, program, &interrupted, why, sizeof why))
+        end = failed(&o, OUTCOME_LACKING, "%s", why);
+    if (end == OUTCOME_DONE) {
+        r.problems = o.json ? json_array() : NULL;
+        end = tune_all(&r, list, count);
+        tuner_close(&r.u);
+    }
+    free(list);
+    if (r.problems) {
+        const outcome printed = json_print(&o, json_pack("{s:s, s:i, s:o}", "gpu", r.u.gpu.name,
+                                                         "left", r.left, "problems", r.problems));
+        end = end == OUTCOME_DONE ? printed : end;
+    }
+    return end;
+}

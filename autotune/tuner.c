@@ -1,0 +1,377 @@
+/* tuner.c: see tuner.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* flock, O_NOFOLLOW */
+#include "tuner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Seconds that opening a GPU, making a problem's layers, and compiling so many picks may take. A
+ * kernel takes the compiler up to a few seconds. */
+#define OPEN_SECONDS 60
+#define PROBLEM_SECONDS 120
+#define COMPILE_SECONDS(count) (60 + 5 * (count))
+
+/* Children that cannot be brought to work before the tuner gives up, and picks that break one, with
+ * none between that does not. */
+#define MOST_LOST 3
+#define MOST_BLAMED 16
+
+double tuner_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int say(char *why, size_t bytes, const char *what, const char *text)
+{
+    snprintf(why, bytes, "%s%s", what, text);
+    return 0;
+}
+
+/* ---- The GPU ---- */
+
+/* What the child says of it. */
+static int gpu_parse(tuner *u, const char *text)
+{
+    fbq_gpu *g = &u->gpu;
+    char name[sizeof g->name];
+    int at = 0;
+    if (sscanf(text,
+               "capability=%d sms=%d shared_block=%d shared_sm=%d registers_sm=%d nvrtc=%d "
+               "driver=%d uuid=%63s name=%n",
+               &g->capability, &g->sms, &g->shared_block, &g->shared_sm, &g->registers_sm,
+               &u->nvrtc, &u->driver, u->uuid, &at) != 8 ||
+        !at || strlen(text + at) >= sizeof name || strchr(u->uuid, '/'))
+        return 0;
+    strcpy(g->name, text + at);
+    return 1;
+}
+
+/* One tuning a GPU at a time, whoever's: two would measure each other. The lock ends with this
+ * process. Another user's file can be locked, though not made. */
+static int gpu_lock(tuner *u, char *why, size_t bytes)
+{
+    char path[128];
+    snprintf(path, sizeof path, P_tmpdir "/fbq-tune-%s.lock", u->uuid);
+    u->lock = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (u->lock < 0)
+        u->lock = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (u->lock < 0 || flock(u->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (u->lock >= 0 && errno == EWOULDBLOCK)
+            return say(why, bytes, "another fbq-tune is at work on this GPU: ", u->gpu.name);
+        snprintf(why, bytes, "cannot lock %s: %s", path, strerror(errno));
+        return 0;
+    }
+    return 1;
+}
+
+/* A child that has the GPU. */
+static int child_start(tuner *u)
+{
+    const fbq_gpu before = u->gpu;
+    if (!trials_start(&u->t) ||
+        trials_ask(&u->t, OPEN_SECONDS, NULL, NULL, "gpu %d", u->device) != ANSWER_OK)
+        return 0;
+    if (gpu_parse(u, u->t.text) && (!u->open || !memcmp(&before, &u->gpu, sizeof before)))
+        return 1;
+    strcpy(u->t.text, "the GPU's description makes no sense, or another GPU is there now");
+    trials_end(&u->t);
+    return 0;
+}
+
+int tuner_open(tuner *u, const char *program, const volatile sig_atomic_t *stop, char *why,
+               size_t bytes)
+{
+    memset(&u->t, 0, sizeof u->t);
+    memset(&u->gpu, 0, sizeof u->gpu);
+    u->t.program = program;
+    u->t.stop = stop;
+    u->lock = u->q.file = -1;
+    u->open = 0;
+    if (!child_start(u))
+        say(why, bytes, "", u->t.text);
+    else if (gpu_lock(u, why, bytes))
+        u->open = quarantine_open(&u->q, u->wisdom, u->uuid, u->note, why, bytes);
+    if (!u->open)
+        tuner_close(u);
+    return u->open;
+}
+
+void tuner_close(tuner *u)
+{
+    trials_end(&u->t);
+    quarantine_close(&u->q);
+    if (u->lock >= 0)
+        close(u->lock);
+    u->lock = -1;
+    u->open = 0;
+}
+
+/* ---- One problem ---- */
+
+typedef struct job {
+    tuner *u;
+    space s;
+    tuned *out;
+    const fbq_pick *with;
+    char *fit;        /* of each pick: it is compiled and right, as far as it was tried */
+    int lost, blamed; /* since something last worked */
+    int given_up;
+} job;
+
+static fbq_record record_of(const job *j, int which)
+{
+    fbq_record r = j->out->record;
+    r.pick = j->s.pick[which];
+    return r;
+}
+
+static int given_up(job *j, const char *what)
+{
+    j->given_up = 1;
+    snprintf(j->out->why, sizeof j->out->why, "%.100s: %.900s", what, j->u->t.text);
+    return 0;
+}
+
+/* "fit 3", "unfit 4 pick.warps ...". */
+static void take_fit(void *user, const char *line)
+{
+    job *j = user;
+    int which;
+    if (sscanf(line, "fit %d", &which) == 1 && which >= 0 && which < j->s.count)
+        j->fit[which] = 1;
+}
+
+static answer compile(job *j, const int *which, int count)
+{
+    char text[256];
+    size_t used = 0, room = (size_t)count * (sizeof text + 16) + 1;
+    char *list = malloc(room);
+    answer a = ANSWER_NO;
+    if (!list)
+        return a;
+    for (int i = 0; i < count; i++) {
+        j->fit[which[i]] = 0;
+        fbq_pick_print(&j->s.pick[which[i]], text, sizeof text);
+        used += (size_t)snprintf(list + used, room - used, "\n%d %s", which[i], text);
+    }
+    a = trials_ask(&j->u->t, COMPILE_SECONDS(count), take_fit, j, "compile %d%s", count, list);
+    free(list);
+    return a;
+}
+
+/* Ask a child that has the GPU for the problem's layers. */
+static answer begin(job *j)
+{
+    trials *t = &j->u->t;
+    char line[FBQ_RECORD_BYTES];
+    const fbq_record r = record_of(j, 0);
+    fbq_record_print(&r, line, sizeof line);
+    answer a = trials_ask(t, PROBLEM_SECONDS, NULL, NULL, "problem %s", line);
+    if (a == ANSWER_OK && j->with) {
+        fbq_pick_print(j->with, line, sizeof line);
+        a = trials_ask(t, PROBLEM_SECONDS, NULL, NULL, "with %s", line);
+    }
+    return a;
+}
+
+/* After a child was lost: another, with all that it had but what was blamed. */
+static int restore(job *j)
+{
+    int *which = malloc((size_t)j->s.count * sizeof *which), count = 0;
+    int fine = which != NULL;
+    for (int i = 0; i < j->s.count && fine; i++)
+        if (j->fit[i])
+            which[count++] = i;
+    while (fine && !j->u->t.child) {
+        if (j->lost++ >= MOST_LOST || *j->u->t.stop) {
+            fine = given_up(j, "trials end again and again");
+            break;
+        }
+        if (!child_start(j->u) || begin(j) != ANSWER_OK ||
+            (count && compile(j, which, count) != ANSWER_OK))
+            trials_end(&j->u->t);
+        else
+            j->lost = 0;
+    }
+    free(which);
+    return fine;
+}
+
+static const char *word_of(answer a)
+{
+    return a == ANSWER_HUNG ? "hung" : a == ANSWER_DIED ? "died" : "wrong";
+}
+
+/* A pick broke a trial. */
+static void blame(job *j, int which, answer a)
+{
+    char pick[256], text[1400];
+    const fbq_record r = record_of(j, which);
+    j->fit[which] = 0;
+    j->out->blamed++;
+    fbq_pick_print(&r.pick, pick, sizeof pick);
+    snprintf(text, sizeof text, "%s %s: %s", pick, word_of(a), j->u->t.text);
+    j->u->note(text);
+    if (!quarantine_add(&j->u->q, &r, word_of(a), j->u->t.text, text, sizeof text))
+        j->u->note(text);
+    if (++j->blamed == MOST_BLAMED)
+        given_up(j, "pick after pick breaks");
+}
+
+static int is_lost(answer a)
+{
+    return a == ANSWER_DIED || a == ANSWER_HUNG;
+}
+
+/* Compile those that are in no quarantine: side by side, or, where that ends the child, one by one,
+ * so that the one that does it is known. */
+static void compile_all(job *j, const int *which, int count)
+{
+    const answer a = compile(j, which, count);
+    if (!is_lost(a))
+        return;
+    for (int i = 0; i < count; i++)
+        j->fit[which[i]] = 0;
+    for (int i = 0; i < count && restore(j); i++) {
+        const answer one = compile(j, &which[i], 1);
+        if (is_lost(one))
+            blame(j, which[i], one);
+        else
+            j->blamed = 0;
+    }
+}
+
+/* Run a pick for the first time. */
+static void check(job *j, int which)
+{
+    const fbq_record r = record_of(j, which);
+    if (!restore(j) || !j->fit[which])
+        return;
+    quarantine_try(&j->u->q, &r);
+    const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "check %d", which);
+    if (a == ANSWER_OK)
+        j->blamed = 0;
+    else if (a != ANSWER_STOPPED)
+        blame(j, which, a);
+    quarantine_try(&j->u->q, NULL);
+}
+
+static void job_prepare(void *user, const int *which, int count, char *fit)
+{
+    job *j = user;
+    int *wanted = malloc((size_t)count * sizeof *wanted), wanteds = 0;
+    for (int i = 0; i < count && wanted; i++) {
+        const fbq_record r = record_of(j, which[i]);
+        if (quarantine_has(&j->u->q, &r))
+            j->out->passed_over++;
+        else
+            wanted[wanteds++] = which[i];
+    }
+    if (wanteds && restore(j))
+        compile_all(j, wanted, wanteds);
+    for (int i = 0; i < wanteds && !j->given_up && !*j->u->t.stop; i++)
+        check(j, wanted[i]);
+    for (int i = 0; i < count; i++)
+        fit[i] = j->fit[which[i]];
+    free(wanted);
+}
+
+/* The number behind "ok"; 0 when that is none. */
+static double number_of(const trials *t)
+{
+    char *end;
+    const double value = strtod(t->text, &end);
+    return end != t->text && value > 0 && value < 1e9 ? value : 0;
+}
+
+static double job_time(void *user, int which)
+{
+    job *j = user;
+    if (!j->fit[which] || !restore(j) || !j->fit[which])
+        return 0;
+    const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "time %d", which);
+    if (a == ANSWER_OK) {
+        j->blamed = 0;
+        return number_of(&j->u->t);
+    }
+    if (a != ANSWER_STOPPED)
+        blame(j, which, a);
+    return 0;
+}
+
+static double job_floor(void *user)
+{
+    job *j = user;
+    for (int i = 0; i < 2 && restore(j); i++)
+        if (trials_ask(&j->u->t, j->u->patience, NULL, NULL, "floor") == ANSWER_OK)
+            return number_of(&j->u->t);
+    return 0;
+}
+
+static int job_stop(void *user)
+{
+    const job *j = user;
+    return j->given_up || *j->u->t.stop || (j->u->end > 0 && tuner_now() >= j->u->end);
+}
+
+static void date_now(char date[FBQ_DATE_BYTES])
+{
+    const time_t t = time(NULL);
+    struct tm utc;
+    gmtime_r(&t, &utc);
+    strftime(date, FBQ_DATE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
+              tuned *t)
+{
+    const search_effort effort = search_effort_of(u->rigor);
+    job j;
+    fbq_error error;
+    memset(t, 0, sizeof *t);
+    memset(&j, 0, sizeof j);
+    if (space_of(problem, &u->gpu, kernel, &j.s, &error) != FBQ_OK)
+        return say(t->why, sizeof t->why, "", error.detail);
+    j.u = u;
+    j.out = t;
+    j.with = with;
+    j.fit = calloc((size_t)j.s.count, 1);
+    t->first = j.s.pick[0];
+    t->with = with ? *with : t->first;
+    t->record.problem = *problem;
+    t->record.gpu = u->gpu;
+    t->record.epoch = FBQ_KERNEL_EPOCH;
+    t->record.rigor = u->rigor;
+    t->record.nvrtc = u->nvrtc;
+    t->record.driver = u->driver;
+    t->record.source = fbq_source_hash();
+    date_now(t->record.date);
+    t->record.pick = t->first;
+    if (!j.fit) {
+        free(j.s.pick);
+        return say(t->why, sizeof t->why, "", "no memory");
+    }
+    if (u->t.child && begin(&j) != ANSWER_OK && u->t.child)
+        given_up(&j, "the layers cannot be made");
+    const search_calls calls = {job_prepare, job_time, job_floor, job_stop, &j};
+    if (!j.given_up)
+        search_run(&j.s, &effort, &calls, &t->result);
+    else
+        t->result.end = SEARCH_NOTHING;
+    t->record.pick = j.s.pick[t->result.best];
+    t->record.median_ns = (int64_t)(t->result.us * 1e3 + 0.5);
+    t->record.spread_ns = (int64_t)(t->result.spread * 1e3 + 0.5);
+    free(j.fit);
+    free(j.s.pick);
+    return 1;
+}

@@ -1,0 +1,53 @@
+/* tuner.h: tune one problem: the search of search.h over trials in a child of trials.h, with what
+ * breaks that child blamed, remembered and passed over.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TUNER_H
+#define TUNER_H
+
+#include "quarantine.h"
+#include "search.h"
+#include "trials.h"
+
+typedef struct tuner {
+    /* set by the caller */
+    const char *wisdom; /* the path, beside which the quarantine is */
+    fbq_rigor rigor;
+    int device;
+    double patience;                    /* seconds that a pick may take to be run once */
+    double end;                         /* seconds of tuner_now at which to end; 0: none */
+    void (*note)(const char *sentence); /* what the user should hear of at once */
+    /* what the child says */
+    fbq_gpu gpu;
+    int nvrtc, driver;
+    char uuid[64];
+    /* */
+    trials t;
+    quarantine q;
+    int lock; /* of the GPU */
+    int open;
+} tuner;
+
+double tuner_now(void);
+
+/* Start a child, ask for the GPU, lock it, read the quarantine. 0 with the reason in `why`. */
+int tuner_open(tuner *u, const char *program, const volatile sig_atomic_t *stop, char *why,
+               size_t bytes);
+void tuner_close(tuner *u);
+
+typedef struct tuned {
+    search_result result;
+    fbq_record record; /* of the best */
+    fbq_pick with;     /* the other kernel's, for a record of down; else its kernel is the same */
+    fbq_pick first;    /* the default */
+    int blamed;        /* picks that died, hung or were wrong in this tuning */
+    int passed_over;   /* picks that were not tried, for they did so before */
+    char why[1024];    /* where the child could not go on; "" else */
+} tuned;
+
+/* Tune a kernel for a problem; for down, `with` is fused's pick, else NULL. 0 with t->why when
+ * there is nothing to search; 1: see t->result. */
+int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
+              tuned *t);
+
+#endif /* TUNER_H */
