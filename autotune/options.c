@@ -13,6 +13,7 @@
 
 static const char HELP[] =
     "Usage: fbq-tune tune    [options]             measure picks, keep the fastest\n"
+    "       fbq-tune verify  [options]             measure again: do this GPU's records hold?\n"
     "       fbq-tune show    [options]             the records of a wisdom file\n"
     "       fbq-tune explain --shape NxK [options] which pick a layer gets, and why\n"
     "       fbq-tune merge   FILE... [options]     take in records, as lines or as JSON\n"
@@ -23,25 +24,26 @@ static const char HELP[] =
     "\n"
     "  --file FILE         the wisdom file (default: $FBQ_CACHE_DIR/wisdom,\n"
     "                      $XDG_CACHE_HOME/fbq/wisdom or ~/.cache/fbq/wisdom)\n"
-    "  --json              JSON on standard output (tune, show, explain, export, doctor)\n"
+    "  --json              JSON on standard output (tune, verify, show, explain,\n"
+    "                      export, doctor)\n"
     "  -o, --output FILE   instead of standard output (export)\n"
     "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
     "\n"
-    "Which records (show, export, forget), or which layer (explain)\n"
+    "Which records (verify, show, export, forget), or which layer (explain)\n"
     "  --gpu NAME          part of the GPU's name, or h200, a100, rtx3090 ...; explain: such a\n"
     "                      short name (default: this machine's GPU)\n"
     "  --shape NxK         rows and inputs of the layer, rows of all its segments\n"
     "  --bits 2|3|4        of a code\n"
-    "  --kernel down|fused (show, export, forget)\n"
+    "  --kernel down|fused (verify, show, export, forget)\n"
     "  --all               all records (forget)\n"
     "\n"
-    "What is tuned, and how (tune)\n"
+    "What is tuned, and how (tune; the last three also verify)\n"
     "  --preset MODEL      all layers of llama-2-7b, llama-2-13b, llama-3-8b, llama-3-70b,\n"
     "                      mistral-7b, qwen2.5-7b or smollm2-135m; or --shape, one layer\n"
     "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
     "  --rigor RIGOR       measure or patient (default measure): how many picks are tried\n"
-    "  --budget 90s        end after that time (s, m or h), with what was found by then\n"
     "  --again             tune also what the file has such records of already\n"
+    "  --budget 90s        end after that time (s, m or h), with what was found by then\n"
     "  --patience SECONDS  that one run of a pick may take before it counts as hung (default 20)\n"
     "  --trial PROGRAM     what measures (default: fbq-trial beside fbq-tune)\n"
     "\n"
@@ -53,14 +55,15 @@ static const char HELP[] =
     "  --factor-type T     of the factors, f16, bf16 or i8, where it is another\n"
     "  --m M               rows of x, 1 to 16 (explain; default 1)\n"
     "  --launches L        1, 2, or 0 for the faster (default 0)\n"
-    "  --device D          which GPU of this machine (tune, explain, doctor; default 0)\n"
+    "  --device D          which GPU of this machine (tune, verify, explain, doctor; default 0)\n"
     "\n"
     "  -h, --help          this text\n"
     "  --version           fbq's version\n"
     "\n"
     "Exit status: 0 success; 1 a file cannot be read or written, or holds what cannot be taken;\n"
-    "2 the command line is wrong; 3 the machine lacks something (tune, doctor; explain without\n"
-    "--gpu); 4 not all that was asked for was tuned (interrupted, out of time, not measurable).\n";
+    "2 the command line is wrong; 3 the machine lacks something (tune, verify, doctor; explain\n"
+    "without --gpu); 4 not all that was asked for was tuned or holds (interrupted, out of time,\n"
+    "not measurable).\n";
 
 enum {
     FILE_ = 256,
@@ -97,7 +100,8 @@ enum {
     FORGET = 16,
     DOCTOR = 32,
     TUNE = 64,
-    ANY = 127
+    VERIFY = 128,
+    ANY = 255
 };
 
 static const struct {
@@ -105,13 +109,13 @@ static const struct {
     int commands;
 } TABLE[] = {
     {{"file", required_argument, NULL, FILE_}, ANY},
-    {{"json", no_argument, NULL, JSON}, TUNE | SHOW | EXPLAIN | EXPORT | DOCTOR},
+    {{"json", no_argument, NULL, JSON}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | DOCTOR},
     {{"output", required_argument, NULL, 'o'}, EXPORT},
     {{"skip-damaged", no_argument, NULL, SKIP_DAMAGED}, MERGE},
     {{"gpu", required_argument, NULL, GPU}, SHOW | EXPLAIN | EXPORT | FORGET},
-    {{"shape", required_argument, NULL, SHAPE}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
-    {{"bits", required_argument, NULL, BITS}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
-    {{"kernel", required_argument, NULL, KERNEL}, SHOW | EXPORT | FORGET},
+    {{"shape", required_argument, NULL, SHAPE}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"bits", required_argument, NULL, BITS}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"kernel", required_argument, NULL, KERNEL}, VERIFY | SHOW | EXPORT | FORGET},
     {{"all", no_argument, NULL, ALL}, FORGET},
     {{"group", required_argument, NULL, GROUP}, TUNE | EXPLAIN},
     {{"zero", required_argument, NULL, ZERO}, TUNE | EXPLAIN},
@@ -120,13 +124,13 @@ static const struct {
     {{"factor-type", required_argument, NULL, FACTOR_TYPE}, TUNE | EXPLAIN},
     {{"m", required_argument, NULL, M}, TUNE | EXPLAIN},
     {{"launches", required_argument, NULL, LAUNCHES}, TUNE | EXPLAIN},
-    {{"device", required_argument, NULL, DEVICE}, TUNE | EXPLAIN | DOCTOR},
+    {{"device", required_argument, NULL, DEVICE}, TUNE | VERIFY | EXPLAIN | DOCTOR},
     {{"preset", required_argument, NULL, PRESET}, TUNE},
     {{"rigor", required_argument, NULL, RIGOR}, TUNE},
-    {{"budget", required_argument, NULL, BUDGET}, TUNE},
+    {{"budget", required_argument, NULL, BUDGET}, TUNE | VERIFY},
     {{"again", no_argument, NULL, AGAIN}, TUNE},
-    {{"patience", required_argument, NULL, PATIENCE}, TUNE},
-    {{"trial", required_argument, NULL, TRIAL}, TUNE},
+    {{"patience", required_argument, NULL, PATIENCE}, TUNE | VERIFY},
+    {{"trial", required_argument, NULL, TRIAL}, TUNE | VERIFY},
     {{"help", no_argument, NULL, 'h'}, ANY},
     {{"version", no_argument, NULL, VERSION}, ANY},
 };
@@ -137,10 +141,11 @@ static const struct {
     const char *name;
     int bit;
     outcome (*command)(const options *o);
-} COMMANDS[] = {{"tune", TUNE, command_tune},          {"show", SHOW, command_show},
-                {"explain", EXPLAIN, command_explain}, {"merge", MERGE, command_merge},
-                {"import", MERGE, command_merge},      {"export", EXPORT, command_export},
-                {"forget", FORGET, command_forget},    {"doctor", DOCTOR, command_doctor}};
+} COMMANDS[] = {{"tune", TUNE, command_tune},       {"verify", VERIFY, command_verify},
+                {"show", SHOW, command_show},       {"explain", EXPLAIN, command_explain},
+                {"merge", MERGE, command_merge},    {"import", MERGE, command_merge},
+                {"export", EXPORT, command_export}, {"forget", FORGET, command_forget},
+                {"doctor", DOCTOR, command_doctor}};
 
 enum { COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
 

@@ -52,6 +52,7 @@ outcome failed(const options *o, outcome end, const char *format, ...)
     ;
 
 outcome command_tune(const options *o);
+outcome command_verify(const options *o);
 outcome command_show(const options *o);
 outcome command_explain(const options *o);
 outcome command_merge(const options *o);

@@ -266,22 +266,28 @@ static void generation(search *a, int passes)
         a->result->best = winner(a);
 }
 
-/* Median and spread of the best, the median of the default. */
-static void conclude(search *a)
+/* The median of a pick's times, and with `spread` the width of their middle half; 0 without any. */
+static double median_of(const search *a, int pick, double *spread)
 {
     double values[MOST_PASSES];
+    int count = 0;
+    for (int i = 0; a->slot[pick] >= 0 && i < a->passes; i++)
+        if (times_of(a, pick)[i] > 0)
+            values[count++] = times_of(a, pick)[i];
+    if (count == 0)
+        return 0;
+    if (spread)
+        *spread = search_quantile(values, count, 0.75) - search_quantile(values, count, 0.25);
+    return search_quantile(values, count, 0.5);
+}
+
+static void conclude(search *a)
+{
     search_result *r = a->result;
-    for (int i = 0; i < 2; i++) {
-        const double *t = a->slot[0] >= 0 ? times_of(a, i ? r->best : 0) : NULL;
-        int count = 0;
-        for (int j = 0; t && j < a->passes; j++)
-            if (t[j] > 0)
-                values[count++] = t[j];
-        if (count == 0)
-            continue;
-        *(i ? &r->us : &r->default_us) = search_quantile(values, count, 0.5);
-        r->spread = search_quantile(values, count, 0.75) - search_quantile(values, count, 0.25);
-    }
+    r->default_us = median_of(a, 0, NULL);
+    r->us = median_of(a, r->best, &r->spread);
+    if (a->s->count == 2)
+        r->other_us = median_of(a, 1, NULL);
 }
 
 void search_run(const space *s, const search_effort *effort, const search_calls *calls,

@@ -18,8 +18,8 @@
  * once, layer behind layer ok US              microseconds a layer floor                  the time
  * of reading as many bytes ok US forget NUMBER          release a pick ok
  *
- * Anything may be answered with "no SENTENCE", or with "broken SENTENCE" by a child that can go on no
- * more. It ends at the end of its input, or when the parent does.
+ * Anything may be answered with "no SENTENCE", or with "broken SENTENCE" by a child that can go on
+ * no more. It ends at the end of its input, or when the parent does.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TRIALS_H

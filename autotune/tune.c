@@ -1,29 +1,13 @@
 /* tune.c: fbq-tune tune: problem by problem, each result in the file before the next begins.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* sigaction, readlink */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "problems.h"
 #include "records.h"
-#include "tuner.h"
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
-static void note(const char *sentence)
-{
-    fprintf(stderr, "fbq-tune: tune: %s\n", sentence);
-}
+#include "session.h"
 
 /* A run of the command. */
 typedef struct run {
@@ -33,37 +17,6 @@ typedef struct run {
     double begin;
     int done, left, missed; /* problems: tuned now, still to be tuned, that could not be */
 } run;
-
-/* The program that measures: as given, or beside this one. */
-static int trial_path(const options *o, char *path, size_t bytes)
-{
-    char self[3800];
-    if (o->trial)
-        return snprintf(path, bytes, "%s", o->trial) < (int)bytes;
-    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length <= 0)
-        return 0;
-    self[length] = 0;
-    char *const slash = strrchr(self, '/');
-    if (!slash)
-        return 0;
-    *slash = 0;
-    return snprintf(path, bytes, "%s/fbq-trial", self) < (int)bytes;
-}
-
-/* An interrupt ends the trial in hand, not this process: what it found is in the file. */
-static void catch_signals(void)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    sigemptyset(&action.sa_mask);
-    action.sa_handler = interrupt;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL);
-}
 
 /* Does the file have such a record, of these kernels? */
 static int tuned_already(const fbq_wisdom *wisdom, const fbq_problem *problem, const tuner *u)
@@ -121,13 +74,6 @@ static void report(run *r, const tuned *t)
                       "repeated", t->result.repeated, "why", t->why));
 }
 
-/* "1:05" */
-static void duration(double seconds, char *text, size_t bytes)
-{
-    const int whole = (int)(seconds + 0.5);
-    snprintf(text, bytes, "%d:%02d", whole / 60, whole % 60);
-}
-
 static void tell(const run *r, const tuned *t, int number, int count)
 {
     char shape[128], format[128], pick[256], left[32];
@@ -153,7 +99,7 @@ static void tell(const run *r, const tuned *t, int number, int count)
         fprintf(stderr, ", %d blamed, %d passed over", t->blamed, t->passed_over);
     if (s->repeated)
         fprintf(stderr, ", %d rounds repeated", s->repeated);
-    duration(each * (r->left - 1), left, sizeof left);
+    session_duration(each * (r->left - 1), left, sizeof left);
     fprintf(stderr, r->left > 1 ? "; about %s left\n" : "\n", left);
 }
 
@@ -185,11 +131,6 @@ static outcome tune_one(run *r, const fbq_problem *problem, int number, int coun
     return keep(r->o, t, records);
 }
 
-static int out_of_time(const run *r)
-{
-    return interrupted || (r->u.end > 0 && tuner_now() >= r->u.end);
-}
-
 static outcome tune_all(run *r, const fbq_problem *list, int count)
 {
     outcome end = OUTCOME_DONE;
@@ -207,7 +148,7 @@ static outcome tune_all(run *r, const fbq_problem *list, int count)
         fprintf(stderr, "fbq-tune: tune: %s, %d SMs: %d problems, %d of them tuned already\n",
                 r->u.gpu.name, r->u.gpu.sms, count, count - r->left);
     r->begin = tuner_now();
-    for (int i = 0; i < count && end != OUTCOME_FAILED && !out_of_time(r); i++)
+    for (int i = 0; i < count && end != OUTCOME_FAILED && !session_over(&r->u); i++)
         if (!skip[i]) {
             const outcome one = tune_one(r, &list[i], i + 1, count);
             end = one == OUTCOME_DONE ? end : one;
@@ -216,41 +157,31 @@ static outcome tune_all(run *r, const fbq_problem *list, int count)
     if (end == OUTCOME_FAILED)
         return end;
     if (r->left)
-        note(interrupted ? "interrupted; the same command goes on from here"
-                         : "out of time; the same command goes on from here");
+        fprintf(stderr, "fbq-tune: tune: %s; the same command goes on from here\n",
+                session_interrupted ? "interrupted" : "out of time");
     return r->left || r->missed ? OUTCOME_PARTLY : OUTCOME_DONE;
 }
 
 outcome command_tune(const options *given)
 {
-    char program[4096], why[1024];
     options o = *given;
     run r;
     int count = 0;
     if (o.has_shape == (o.preset >= 0))
         return failed(&o, OUTCOME_USAGE,
                       "which layers? --preset MODEL or --shape NxK, one of them");
-    if (!trial_path(&o, program, sizeof program))
-        return failed(&o, OUTCOME_LACKING, "where is fbq-trial? --trial PROGRAM says so");
     if (!o.ms)
         for (int m = 16; m >= 1; m = m == 4 ? 1 : m / 2)
             o.m[o.ms++] = m;
-    catch_signals();
     memset(&r, 0, sizeof r);
     r.o = &o;
-    r.u.wisdom = o.file;
-    r.u.rigor = o.rigor;
-    r.u.device = o.device;
-    r.u.patience = o.patience;
-    r.u.end = o.budget > 0 ? tuner_now() + o.budget : 0;
-    r.u.note = note;
     /* a file that cannot be written should not show after an hour of measuring */
     outcome end = keep(&o, NULL, 0);
     fbq_problem *const list = problems_of(&o, &count);
     if (end == OUTCOME_DONE && !list)
         end = failed(&o, OUTCOME_FAILED, "no memory");
-    if (end == OUTCOME_DONE && !tuner_open(&r.u, program, &interrupted, why, sizeof why))
-        end = failed(&o, OUTCOME_LACKING, "%s", why);
+    if (end == OUTCOME_DONE)
+        end = session_open(&o, &r.u);
     if (end == OUTCOME_DONE) {
         r.problems = o.json ? json_array() : NULL;
         end = tune_all(&r, list, count);

@@ -332,22 +332,17 @@ static void date_now(char date[FBQ_DATE_BYTES])
     strftime(date, FBQ_DATE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
-              tuned *t)
+/* Search a space, which is released. */
+static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
+               const search_effort *effort, space *s, tuned *t)
 {
-    const search_effort effort = search_effort_of(u->rigor);
     job j;
-    fbq_error error;
-    memset(t, 0, sizeof *t);
     memset(&j, 0, sizeof j);
-    if (space_of(problem, &u->gpu, kernel, &j.s, &error) != FBQ_OK)
-        return say(t->why, sizeof t->why, "", error.detail);
     j.u = u;
+    j.s = *s;
     j.out = t;
     j.with = with;
-    j.fit = calloc((size_t)j.s.count, 1);
-    t->first = j.s.pick[0];
-    t->with = with ? *with : t->first;
+    j.fit = calloc((size_t)s->count, 1);
     t->record.problem = *problem;
     t->record.gpu = u->gpu;
     t->record.epoch = FBQ_KERNEL_EPOCH;
@@ -356,22 +351,51 @@ int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq
     t->record.driver = u->driver;
     t->record.source = fbq_source_hash();
     date_now(t->record.date);
-    t->record.pick = t->first;
-    if (!j.fit) {
-        free(j.s.pick);
-        return say(t->why, sizeof t->why, "", "no memory");
-    }
-    if (u->t.child && begin(&j) != ANSWER_OK && u->t.child)
-        given_up(&j, "the layers cannot be made");
+    t->record.pick = t->first = s->pick[0];
     const search_calls calls = {job_prepare, job_time, job_floor, job_stop, &j};
-    if (!j.given_up)
-        search_run(&j.s, &effort, &calls, &t->result);
-    else
+    if (!j.fit)
+        say(t->why, sizeof t->why, "", "no memory");
+    else if (u->t.child && begin(&j) != ANSWER_OK && u->t.child)
+        given_up(&j, "the layers cannot be made");
+    if (t->why[0])
         t->result.end = SEARCH_NOTHING;
-    t->record.pick = j.s.pick[t->result.best];
+    else
+        search_run(&j.s, effort, &calls, &t->result);
+    t->record.pick = s->pick[t->result.best];
     t->record.median_ns = (int64_t)(t->result.us * 1e3 + 0.5);
     t->record.spread_ns = (int64_t)(t->result.spread * 1e3 + 0.5);
     free(j.fit);
-    free(j.s.pick);
-    return 1;
+    free(s->pick);
+    return !t->why[0];
+}
+
+int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
+              tuned *t)
+{
+    const search_effort effort = search_effort_of(u->rigor);
+    space s;
+    fbq_error error;
+    memset(t, 0, sizeof *t);
+    if (space_of(problem, &u->gpu, kernel, &s, &error) != FBQ_OK)
+        return say(t->why, sizeof t->why, "", error.detail);
+    return run(u, problem, with, &effort, &s, t);
+}
+
+int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t)
+{
+    const search_effort effort = {2, 0, 1, search_effort_of(FBQ_RIGOR_PATIENT).passes};
+    space s = {malloc(2 * sizeof *s.pick), 1};
+    fbq_error error;
+    memset(t, 0, sizeof *t);
+    if (!s.pick)
+        return say(t->why, sizeof t->why, "", "no memory");
+    s.pick[0] = record->pick;
+    if (fbq_pick_check(&record->problem, &u->gpu, &s.pick[0], &error) != FBQ_OK ||
+        fbq_pick_default(&record->problem, &u->gpu, record->pick.kernel, &s.pick[1], &error) !=
+            FBQ_OK) {
+        free(s.pick);
+        return say(t->why, sizeof t->why, "", error.detail);
+    }
+    s.count += memcmp(&s.pick[0], &s.pick[1], sizeof *s.pick) != 0;
+    return run(u, &record->problem, with, &effort, &s, t);
 }

@@ -38,7 +38,6 @@ void tuner_close(tuner *u);
 typedef struct tuned {
     search_result result;
     fbq_record record; /* of the best */
-    fbq_pick with;     /* the other kernel's, for a record of down; else its kernel is the same */
     fbq_pick first;    /* the default */
     int blamed;        /* picks that died, hung or were wrong in this tuning */
     int passed_over;   /* picks that were not tried, for they did so before */
@@ -49,5 +48,9 @@ typedef struct tuned {
  * there is nothing to search; 1: see t->result. */
 int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
               tuned *t);
+
+/* Time a record's pick beside the default for its problem: t->result.default_us is the record's,
+ * and t->result.best is 1 where the default, of t->result.us then, is faster beyond doubt. */
+int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t);
 
 #endif /* TUNER_H */

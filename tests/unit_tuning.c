@@ -207,6 +207,39 @@ static void test_preset(void **state)
     json_decref(report);
 }
 
+/* ---- What is found, again ---- */
+
+#define VERIFY(...)                                                                             \
+    tune((const char *const[]){FBQ_TUNE, "verify", "--trial", FBQ_FAKE_TRIAL, "--file", wisdom, \
+                               __VA_ARGS__, NULL})
+
+/* Records hold while their picks are no slower than the default, and are right. */
+static void test_verify(void **state)
+{
+    char text[256];
+    const fbq_pick first = default_of(1);
+    (void)state;
+    setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+    assert_int_equal(TUNE("--shape", "4096x4096", "--m", "1,16"), 0);
+    assert_int_equal(VERIFY("--device", "0"), 0);
+    assert_true(says("3 of 3 records of this GPU hold"));
+    fbq_pick_print(&first, text, sizeof text);
+    setenv("FAKE_TRIAL_FASTEST", text, 1); /* as after other kernels or another driver */
+    assert_int_equal(VERIFY("--kernel", "fused"), 4);
+    assert_true(says("1 of 2 records of this GPU hold"));
+    assert_true(says("| the default is faster"));
+    setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+    plant("no check slices=8 stages=3");
+    assert_int_equal(VERIFY("--json", "--kernel", "fused"), 4);
+    json_t *list = json_loads(run.out, 0, NULL);
+    assert_int_equal(json_array_size(list), 2);
+    json_decref(list);
+    assert_true(says("\"cannot be measured\"") && says("\"holds: "));
+    plant("");
+    assert_int_equal(VERIFY("--shape", "64x64"), 0);
+    assert_true(says("0 of 0 records"));
+}
+
 /* ---- Picks that break the trial ---- */
 
 /* A fault of a pick is blamed on it, and kept in mind. */
@@ -510,6 +543,7 @@ int main(void)
         cmocka_unit_test_setup(test_finds, fresh),
         cmocka_unit_test_setup(test_down, fresh),
         cmocka_unit_test_setup(test_preset, fresh),
+        cmocka_unit_test_setup(test_verify, fresh),
         cmocka_unit_test_setup(test_blamed, fresh),
         cmocka_unit_test_setup(test_unfit, fresh),
         cmocka_unit_test_setup(test_many_die, fresh),

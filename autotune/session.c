@@ -1,0 +1,83 @@
+/* session.c: see session.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* sigaction, readlink */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+volatile sig_atomic_t session_interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    session_interrupted = 1;
+}
+
+static void note(const char *sentence)
+{
+    fprintf(stderr, "fbq-tune: %s\n", sentence);
+}
+
+/* The program that measures: as given, or beside this one. */
+static int trial_path(const options *o, char *path, size_t bytes)
+{
+    char self[3800];
+    if (o->trial)
+        return snprintf(path, bytes, "%s", o->trial) < (int)bytes;
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return 0;
+    self[length] = 0;
+    char *const slash = strrchr(self, '/');
+    if (!slash)
+        return 0;
+    *slash = 0;
+    return snprintf(path, bytes, "%s/fbq-trial", self) < (int)bytes;
+}
+
+/* An interrupt ends the trial in hand, not this process: what it found is in the file. */
+static void catch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = interrupt;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+outcome session_open(const options *o, tuner *u)
+{
+    static char program[4096];
+    char why[1024];
+    memset(u, 0, sizeof *u);
+    u->wisdom = o->file;
+    u->rigor = o->rigor;
+    u->device = o->device;
+    u->patience = o->patience;
+    u->end = o->budget > 0 ? tuner_now() + o->budget : 0;
+    u->note = note;
+    if (!trial_path(o, program, sizeof program))
+        return failed(o, OUTCOME_LACKING, "where is fbq-trial? --trial PROGRAM says so");
+    catch_signals();
+    if (!tuner_open(u, program, &session_interrupted, why, sizeof why))
+        return failed(o, OUTCOME_LACKING, "%s", why);
+    return OUTCOME_DONE;
+}
+
+int session_over(const tuner *u)
+{
+    return session_interrupted || (u->end > 0 && tuner_now() >= u->end);
+}
+
+void session_duration(double seconds, char *text, size_t bytes)
+{
+    const int whole = (int)(seconds + 0.5);
+    snprintf(text, bytes, "%d:%02d", whole / 60, whole % 60);
+}

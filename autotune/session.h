@@ -1,0 +1,23 @@
+/* session.h: what tune and verify share: a tuner for a command line, and its end.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "options.h"
+#include "tuner.h"
+
+/* Interrupted by a signal. */
+extern volatile sig_atomic_t session_interrupted;
+
+/* Spawn the trial program for this command line and lock the GPU. From now on interrupts do not end
+ * this process. Not OUTCOME_DONE: after a message; there is nothing to close. */
+outcome session_open(const options *o, tuner *u);
+
+/* Interrupted, or out of --budget. */
+int session_over(const tuner *u);
+
+/* "1:05" */
+void session_duration(double seconds, char *text, size_t bytes);
+
+#endif /* SESSION_H */
