@@ -1,15 +1,18 @@
 /* doctor.c: what this machine has of what running wants, and what is cached.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* mkdtemp */
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "gpus.h"
 #include "records.h"
+#include "session.h"
 
 typedef struct report {
     json_t *json; /* NULL: lines */
@@ -142,6 +145,69 @@ static void look_at_cubins(report *r)
     say(r, "cubins", !own, text);
 }
 
+/* One program's start: a child that opens the GPU, then what it says of the rest. 0: it cannot be
+ * had; text says why. */
+static int start_once(trials *t, const options *o, const char *folder, char *text, size_t bytes)
+{
+    char line[FBQ_RECORD_BYTES];
+    fbq_record record;
+    double open_ms, prepare_ms, launch_ms;
+    int compiled;
+    memset(&record, 0, sizeof record);
+    record.problem = o->problem;
+    record.problem.shape = fbq_shape_of(4096, 4096, 128);
+    record.gpu = *gpus_find("h200"); /* a record names one; the child looks at its own */
+    record.epoch = FBQ_KERNEL_EPOCH;
+    record.rigor = FBQ_RIGOR_ESTIMATE;
+    strcpy(record.date, "1970-01-01T00:00:00Z");
+    fbq_pick_default(&record.problem, &record.gpu, FBQ_KERNEL_FUSED, &record.pick, NULL);
+    fbq_record_print(&record, line, sizeof line);
+    const int fine =
+        trials_start(t) &&
+        trials_ask(t, 60, NULL, NULL, "gpu %d %s", o->device, folder) == ANSWER_OK &&
+        trials_ask(t, 60, NULL, NULL, "problem %s", line) == ANSWER_OK &&
+        trials_ask(t, 60, NULL, NULL, "start") == ANSWER_OK &&
+        sscanf(t->text, "%lf %lf %lf %d", &open_ms, &prepare_ms, &launch_ms, &compiled) == 4;
+    if (fine)
+        snprintf(text, bytes,
+                 "fbq_open %.1f ms, fbq_prepare %.1f ms (%d kernels compiled), first launch %.2f "
+                 "ms",
+                 open_ms, prepare_ms, compiled, launch_ms);
+    else
+        snprintf(text, bytes, "%s", t->text);
+    trials_end(t);
+    return fine;
+}
+
+/* A program's first start and its second, with compiled kernels in a folder of their own. */
+static void look_at_start(report *r, const options *o)
+{
+    char folder[] = P_tmpdir "/fbq-doctor-XXXXXX", path[400], text[1100];
+    struct dirent *entry;
+    DIR *list;
+    trials t;
+    memset(&t, 0, sizeof t);
+    t.stop = &session_interrupted;
+    t.program = session_begin(o);
+    if (!t.program || !mkdtemp(folder)) {
+        say(r, "start", 1, t.program ? "no folder can be made in " P_tmpdir : "no fbq-trial");
+        return;
+    }
+    const int first = start_once(&t, o, folder, text, sizeof text);
+    say(r, "start", !first, text);
+    if (first) {
+        const int second = start_once(&t, o, folder, text, sizeof text);
+        say(r, "again", !second, text);
+    }
+    list = opendir(folder);
+    while (list && (entry = readdir(list)))
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            unlink(path);
+    if (list)
+        closedir(list);
+    rmdir(folder);
+}
+
 outcome command_doctor(const options *o)
 {
     report r = {o->json ? json_object() : NULL, 0};
@@ -150,6 +216,8 @@ outcome command_doctor(const options *o)
     look_at_nvrtc(&r);
     look_at_wisdom(&r, o);
     look_at_cubins(&r);
+    if (o->time)
+        look_at_start(&r, o);
     if (r.json && json_print(o, r.json) != OUTCOME_DONE)
         return OUTCOME_FAILED;
     return r.lacking ? OUTCOME_LACKING : OUTCOME_DONE;

@@ -37,7 +37,7 @@ static const char HELP[] =
     "  --kernel down|fused (verify, show, export, forget)\n"
     "  --all               all records (forget)\n"
     "\n"
-    "What is tuned, and how (tune; the last three also verify)\n"
+    "What is tuned, and how (tune; the last three also verify, the last also doctor)\n"
     "  --preset MODEL      all layers of llama-2-7b, llama-2-13b, llama-3-8b, llama-3-70b,\n"
     "                      mistral-7b, qwen2.5-7b or smollm2-135m; or --shape, one layer\n"
     "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
@@ -56,6 +56,7 @@ static const char HELP[] =
     "  --m M               rows of x, 1 to 16 (explain; default 1)\n"
     "  --launches L        1, 2, or 0 for the faster (default 0)\n"
     "  --device D          which GPU of this machine (tune, verify, explain, doctor; default 0)\n"
+    "  --time              also time a program's first start on this GPU, and its second (doctor)\n"
     "\n"
     "  -h, --help          this text\n"
     "  --version           fbq's version\n"
@@ -86,6 +87,7 @@ enum {
     RIGOR,
     BUDGET,
     AGAIN,
+    TIME,
     PATIENCE,
     TRIAL,
     VERSION
@@ -129,8 +131,9 @@ static const struct {
     {{"rigor", required_argument, NULL, RIGOR}, TUNE},
     {{"budget", required_argument, NULL, BUDGET}, TUNE | VERIFY},
     {{"again", no_argument, NULL, AGAIN}, TUNE},
+    {{"time", no_argument, NULL, TIME}, DOCTOR},
     {{"patience", required_argument, NULL, PATIENCE}, TUNE | VERIFY},
-    {{"trial", required_argument, NULL, TRIAL}, TUNE | VERIFY},
+    {{"trial", required_argument, NULL, TRIAL}, TUNE | VERIFY | DOCTOR},
     {{"help", no_argument, NULL, 'h'}, ANY},
     {{"version", no_argument, NULL, VERSION}, ANY},
 };
@@ -309,6 +312,8 @@ static int read_one(int option, const char *value, options *o)
         return seconds_read("budget", value, &o->budget);
     case AGAIN:
         return o->again = 1;
+    case TIME:
+        return o->time = 1;
     case PATIENCE:
         return seconds_read("patience", value, &o->patience);
     case TRIAL:

@@ -36,7 +36,7 @@ typedef struct options {
     const char *trial;
     int again;
     /* */
-    int json, all, skip_damaged;
+    int json, all, skip_damaged, time;
     outcome (*command)(const struct options *options);
 } options;
 

@@ -52,9 +52,19 @@ static void catch_signals(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-outcome session_open(const options *o, tuner *u)
+const char *session_begin(const options *o)
 {
     static char program[4096];
+    catch_signals();
+    if (trial_path(o, program, sizeof program))
+        return program;
+    failed(o, OUTCOME_LACKING, "where is fbq-trial? --trial PROGRAM says so");
+    return NULL;
+}
+
+outcome session_open(const options *o, tuner *u)
+{
+    const char *const program = session_begin(o);
     char why[1024];
     memset(u, 0, sizeof *u);
     u->wisdom = o->file;
@@ -63,9 +73,8 @@ outcome session_open(const options *o, tuner *u)
     u->patience = o->patience;
     u->end = o->budget > 0 ? tuner_now() + o->budget : 0;
     u->note = note;
-    if (!trial_path(o, program, sizeof program))
-        return failed(o, OUTCOME_LACKING, "where is fbq-trial? --trial PROGRAM says so");
-    catch_signals();
+    if (!program)
+        return OUTCOME_LACKING;
     if (!tuner_open(u, program, &session_interrupted, why, sizeof why))
         return failed(o, OUTCOME_LACKING, "%s", why);
     return OUTCOME_DONE;

@@ -6,17 +6,26 @@
  *
  * Requests and answers are lines of text on the child's standard input and output:
  *
- *     gpu DEVICE             what this child is to use
+ *     gpu DEVICE [FOLDER]     what this child is to use; FOLDER is for compiled kernels
  *         ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536
  *            nvrtc=13000 driver=13000 uuid=GPU-... name=NVIDIA H200
- *     problem RECORD         a layer of random weights, many times, so that they are cold; RECORD
- * is ok                 a line as in a wisdom file, whose pick does not matter with PICK the other
- * kernel's pick, for all picks of the problem ok compile COUNT          and COUNT lines "NUMBER
- * PICK": side by side, where there are cores. fit NUMBER         COUNT of these, or "unfit NUMBER
- * SENTENCE", ok                 and at their end check NUMBER           run it once: is y right, is
- * everything around all buffers as it was? ok ERROR           ||y - ref|| / ||ref|| time NUMBER
- * once, layer behind layer ok US              microseconds a layer floor                  the time
- * of reading as many bytes ok US forget NUMBER          release a pick ok
+ *     problem RECORD          layers of random weights, so many that they are cold; RECORD is
+ *         ok                  a line as in a wisdom file, of whose pick only the kernel matters
+ *     start                   what a program does to the end of its first launch: milliseconds
+ *         ok OPEN PREPARE LAUNCH COMPILED             of each part, and programs compiled
+ *     with PICK               the other kernel's pick, for all picks of the problem
+ *         ok
+ *     compile COUNT           and COUNT lines "NUMBER PICK": side by side, where cores are
+ *         fit NUMBER          COUNT of these, or "unfit NUMBER SENTENCE"
+ *         ok                  at their end
+ *     check NUMBER            run it: is y right, is all that it must not write as it was?
+ *         ok ERROR            ||y - ref|| / ||ref||
+ *     time NUMBER             once, layer behind layer
+ *         ok US               microseconds a layer
+ *     floor                   the time of reading as many bytes
+ *         ok US
+ *     forget NUMBER           release a pick
+ *         ok
  *
  * Anything may be answered with "no SENTENCE", or with "broken SENTENCE" by a child that can go on
  * no more. It ends at the end of its input, or when the parent does.

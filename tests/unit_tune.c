@@ -57,6 +57,8 @@ static int tear_down(void **state)
 {
     (void)state;
     folder_remove(folder);
+    snprintf(other, sizeof other, "%s.lock", folder); /* of a folder that was named as the file */
+    unlink(other);
     return 0;
 }
 

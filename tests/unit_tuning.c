@@ -31,6 +31,8 @@ static const fbq_gpu h200 = {"NVIDIA H200", 90, 132, 232448, 233472, 65536};
 static char folder[64], wisdom[100], quarantine[120], logs[100];
 static command_run run;
 
+enum { MANY = 16 };
+
 #define BASE FBQ_TUNE, "tune", "--trial", FBQ_FAKE_TRIAL, "--file", wisdom
 #define LAYER "--shape", "4096x4096", "--m", "1"
 #define TUNE(...) tune((const char *const[]){BASE, __VA_ARGS__, NULL})
@@ -238,6 +240,21 @@ static void test_verify(void **state)
     plant("");
     assert_int_equal(VERIFY("--shape", "64x64"), 0);
     assert_true(says("0 of 0 records"));
+}
+
+/* A program's first start, and its second; nothing is left behind. */
+static void test_doctor_time(void **state)
+{
+    const char *const words[] = {FBQ_TUNE, "doctor", "--time", "--trial", FBQ_FAKE_TRIAL, NULL};
+    (void)state;
+    tune(words);
+    assert_true(says("start      ok   fbq_open 8.1 ms, fbq_prepare 895.2 ms (1 kernels compiled), "
+                     "first launch 0.03 ms"));
+    assert_true(says("again      ok   fbq_open 8.1 ms, fbq_prepare 1.0 ms (0 kernels compiled), "));
+    assert_int_equal(lines_with(logs, " gpu 0 /tmp/fbq-doctor-", ""), 2);
+    plant("die start ");
+    assert_int_equal(tune(words), 3);
+    assert_true(says("start      BAD  it was ended by signal 6"));
 }
 
 /* ---- Picks that break the trial ---- */
@@ -476,7 +493,6 @@ static void test_one_a_gpu(void **state)
 /* 16 tunings of 16 GPUs of one name, each of other layers, into one file. */
 static void test_many(void **state)
 {
-    enum { MANY = 16 };
     pid_t child[MANY];
     char shape[MANY][32], gpu[32];
     (void)state;
@@ -534,6 +550,12 @@ static int tear_down(void **state)
 {
     (void)state;
     folder_remove(folder);
+    unlink(P_tmpdir "/fbq-tune-GPU-fake.lock");
+    for (int i = 0; i < MANY; i++) {
+        char path[64];
+        snprintf(path, sizeof path, P_tmpdir "/fbq-tune-GPU-%d.lock", i);
+        unlink(path);
+    }
     return 0;
 }
 
@@ -544,6 +566,7 @@ int main(void)
         cmocka_unit_test_setup(test_down, fresh),
         cmocka_unit_test_setup(test_preset, fresh),
         cmocka_unit_test_setup(test_verify, fresh),
+        cmocka_unit_test_setup(test_doctor_time, fresh),
         cmocka_unit_test_setup(test_blamed, fresh),
         cmocka_unit_test_setup(test_unfit, fresh),
         cmocka_unit_test_setup(test_many_die, fresh),

@@ -61,7 +61,7 @@ static int uuid_take(bed *b, fail *f)
     return 0;
 }
 
-int bed_open(bed *b, int device, fail *f)
+int bed_open(bed *b, int device, const char *cubins, fail *f)
 {
     fbq_options how;
     int mps = 0;
@@ -78,7 +78,10 @@ int bed_open(bed *b, int device, fail *f)
     TRY(uuid_take(b, f));
     how.device = device;
     how.wisdom_file = "";
+    how.cubin_folder = cubins;
+    const double begin = now_seconds();
     FBQ(f, fbq_open(&how, &b->fbq, &fbq_error_));
+    b->open_ms = 1e3 * (now_seconds() - begin);
     b->cold_bytes = gpu_cold_bytes(&b->g);
     return gpu_alloc(&b->g, &b->sum, sizeof *b->sum, "a checksum", f);
 }
@@ -225,29 +228,25 @@ static void compile_list(bed *b, candidate *list, int count)
         pthread_join(thread[i], NULL);
 }
 
-/* Scratch and state for all: graphs that hold smaller ones are built anew. */
-static int memory_need(bed *b, fail *f)
+/* Scratch and state for a plan, too: graphs that hold smaller ones are built anew. */
+static int memory_for(bed *b, const fbq_plan *plan, fail *f)
 {
-    size_t scratch = b->scratch_bytes, state = b->state_bytes;
-    for (int i = 0; i < b->count; i++)
-        if (b->list[i].plan) {
-            const size_t s = fbq_plan_scratch_bytes(b->list[i].plan),
-                         t = fbq_plan_state_bytes(b->list[i].plan);
-            scratch = s > scratch ? s : scratch;
-            state = t > state ? t : state;
-        }
-    if (scratch == b->scratch_bytes && state == b->state_bytes)
+    const size_t scratch = fbq_plan_scratch_bytes(plan), state = fbq_plan_state_bytes(plan);
+    if (scratch <= b->scratch_bytes && state <= b->state_bytes)
         return 0;
     for (int i = 0; i < b->count; i++)
         graph_free(&b->list[i].graph);
-    if (scratch)
+    if (scratch > b->scratch_bytes) {
+        b->scratch_bytes = 0;
         TRY(gpu_alloc(&b->g, &b->scratch, scratch, "scratch", f));
-    b->scratch_bytes = scratch;
-    if (state) {
+        b->scratch_bytes = scratch;
+    }
+    if (state > b->state_bytes) {
+        b->state_bytes = 0;
         TRY(gpu_alloc(&b->g, &b->state, state, "state", f));
         CUDA(f, cudaMemsetAsync(b->state, 0, state, b->g.stream));
+        b->state_bytes = state;
     }
-    b->state_bytes = state;
     return gpu_wait(&b->g, f);
 }
 
@@ -267,15 +266,18 @@ int bed_compile(bed *b, const int *number, const fbq_pick *pick, int count, fail
     }
     compile_list(b, b->list + b->count, count);
     b->count += count;
-    return memory_need(b, f);
+    for (int i = 0; i < b->count; i++)
+        if (b->list[i].plan)
+            TRY(memory_for(b, b->list[i].plan, f));
+    return 0;
 }
 
 /* ---- Running ---- */
 
-/* A candidate on a stream, layer by layer. */
+/* A plan on a stream, layer by layer. */
 typedef struct running {
-    bed *b;
-    const candidate *c;
+    const bed *b;
+    const fbq_plan *plan;
 } running;
 
 static int enqueue(void *user, int layer, cudaStream_t stream, fail *f)
@@ -299,7 +301,7 @@ static int enqueue(void *user, int layer, cudaStream_t stream, fail *f)
     call.state = b->state;
     call.state_bytes = b->state_bytes;
     call.chained = 1; /* nobody writes weights */
-    const fbq_status status = fbq_linear(r->c->plan, &call, stream);
+    const fbq_status status = fbq_linear(r->plan, &call, stream);
     return status == FBQ_OK ? 0 : failf(f, "fbq_linear: %s", fbq_status_string(status));
 }
 
@@ -317,7 +319,7 @@ static int untouched(bed *b, fail *f)
 
 static int check(bed *b, candidate *c, int chain, double *error, fail *f)
 {
-    running r = {b, c};
+    running r = {b, c->plan};
     TRY(layers_poison(&b->l, f));
     for (int i = 1; i <= chain; i++)
         TRY(enqueue(&r, i % b->l.count, b->g.stream, f));
@@ -346,7 +348,7 @@ int bed_check(bed *b, candidate *c, double *error, fail *f)
 
 int bed_time(bed *b, candidate *c, double *us, fail *f)
 {
-    running r = {b, c};
+    running r = {b, c->plan};
     const sequence s = {enqueue, &r, b->l.count};
     int failed = 0;
     if (!c->graph.exec) {
@@ -372,5 +374,28 @@ int bed_floor(bed *b, double *us, fail *f)
     for (int i = 0; i < 3 && !failed; i++)
         failed = graph_replay(&b->g, &b->floor_graph, us, f);
     b->broken |= b->g.lost;
+    return failed;
+}
+
+int bed_start(bed *b, double ms[3], int *compiled, fail *f)
+{
+    fbq_problem problem = b->problem;
+    fbq_plan *plan = NULL;
+    running r = {b, NULL};
+    problem.batch_invariant = 0; /* as a program asks for it, all its kernels */
+    const double begin = now_seconds();
+    FBQ(f, fbq_prepare(b->fbq, &problem, NULL, NULL, &plan, &fbq_error_));
+    const double prepared = now_seconds();
+    *compiled = fbq_plan_compiled(plan);
+    r.plan = plan;
+    int failed = memory_for(b, plan, f);
+    const double ready = now_seconds();
+    failed = failed || enqueue(&r, 0, b->g.stream, f) || gpu_wait(&b->g, f);
+    ms[0] = b->open_ms;
+    ms[1] = 1e3 * (prepared - begin);
+    ms[2] = 1e3 * (now_seconds() - ready);
+    b->broken |= b->g.lost;
+    if (!b->g.lost)
+        fbq_plan_free(plan);
     return failed;
 }

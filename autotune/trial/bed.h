@@ -22,6 +22,7 @@ typedef struct candidate {
 typedef struct bed {
     gpu g;
     fbq_context *fbq;
+    double open_ms; /* that fbq_open took */
     char uuid[64];
     size_t cold_bytes;
     int broken; /* the context, or what the layers hold */
@@ -41,7 +42,8 @@ typedef struct bed {
     size_t scratch_bytes, state_bytes;
 } bed;
 
-int bed_open(bed *b, int device, fail *f);
+/* `cubins`: as fbq_options.cubin_folder. */
+int bed_open(bed *b, int device, const char *cubins, fail *f);
 void bed_close(bed *b);
 
 /* Layers of random weights of a problem, in place of the one before. */
@@ -53,6 +55,10 @@ void bed_with(bed *b, const fbq_pick *with);
 /* Compile picks side by side. Those of numbers that are there already are compiled anew. Each is
  * there afterwards, with a plan or without. */
 int bed_compile(bed *b, const int *number, const fbq_pick *pick, int count, fail *f);
+
+/* What a program does with the problem: milliseconds of fbq_open (as bed_open did it), fbq_prepare
+ * and the first launch to its end, and the programs that were compiled. */
+int bed_start(bed *b, double ms[3], int *compiled, fail *f);
 
 /* NULL: there is none. */
 candidate *bed_find(bed *b, int number);

@@ -32,12 +32,14 @@ static void failed(fail *f)
     say_no(f->text);
 }
 
-static void open_gpu(int device)
+/* "0", or "0 FOLDER". */
+static void open_gpu(const char *text)
 {
     fbq_gpu gpu;
     fail f;
     int driver = 0;
-    is_open = bed_open(&b, device, &f) == 0;
+    const char *const folder = strchr(text, ' ');
+    is_open = bed_open(&b, atoi(text), folder ? folder + 1 : NULL, &f) == 0;
     if (!is_open) {
         failed(&f);
         return;
@@ -136,6 +138,17 @@ static void floor_time_say(void)
         fprintf(out, "ok %.6g\n", us);
 }
 
+static void start_say(void)
+{
+    double ms[3];
+    int compiled;
+    fail f;
+    if (bed_start(&b, ms, &compiled, &f))
+        failed(&f);
+    else
+        fprintf(out, "ok %.3f %.3f %.3f %d\n", ms[0], ms[1], ms[2], compiled);
+}
+
 static void answer(const char *line)
 {
     char request[16] = "";
@@ -143,7 +156,7 @@ static void answer(const char *line)
     sscanf(line, "%15s %n", request, &used);
     const char *rest = line + used;
     if (!strcmp(request, "gpu") && !is_open)
-        open_gpu(atoi(rest));
+        open_gpu(rest);
     else if (!is_open)
         say_no("which GPU?");
     else if (!strcmp(request, "problem"))
@@ -158,6 +171,8 @@ static void answer(const char *line)
         one(request, rest);
     else if (!strcmp(request, "floor"))
         floor_time_say();
+    else if (!strcmp(request, "start"))
+        start_say();
     else
         say_no("what is that?");
 }

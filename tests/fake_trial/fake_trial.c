@@ -27,6 +27,7 @@ enum { PICKS = 1 << 16 };
 static fbq_pick picks[PICKS];
 static char known[PICKS];
 static int measured;
+static char cubins[256]; /* the folder */
 
 static const char *setting(const char *name)
 {
@@ -108,6 +109,18 @@ static void compile(int count)
     printf("ok\n");
 }
 
+/* The second start finds what the first one left in its folder. */
+static void start(void)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/kernel.cubin", cubins);
+    const int compiled = access(path, F_OK) != 0;
+    FILE *left = fopen(path, "w");
+    if (left)
+        fclose(left);
+    printf("ok 8.125 %s 0.031 %d\n", compiled ? "895.21" : "1.04", compiled);
+}
+
 static void answer_one(char *line)
 {
     char request[16], pick[256] = "";
@@ -126,11 +139,12 @@ static void answer_one(char *line)
     }
     if (strcmp(request, "compile") && misbehave(request, which < 0 ? rest : pick))
         return;
-    if (!strcmp(request, "gpu"))
+    if (!strcmp(request, "gpu")) {
+        sscanf(rest, "%*d %255s", cubins);
         printf("ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536 "
                "nvrtc=13000 driver=13000 uuid=%s name=NVIDIA H200\n",
                *setting("FAKE_TRIAL_GPU") ? setting("FAKE_TRIAL_GPU") : "GPU-fake");
-    else if (!strcmp(request, "problem")) {
+    } else if (!strcmp(request, "problem")) {
         memset(known, 0, sizeof known);
         printf(fbq_record_parse(rest, &record, NULL) == FBQ_OK ? "ok\n" : "no such record\n");
     } else if (!strcmp(request, "compile"))
@@ -140,6 +154,8 @@ static void answer_one(char *line)
         printf("ok 0.0002\n");
     } else if (!strcmp(request, "time"))
         printf("ok %.5f\n", time_of(which));
+    else if (!strcmp(request, "start"))
+        start();
     else if (!strcmp(request, "floor"))
         printf("ok 3.1\n");
     else
