@@ -43,6 +43,8 @@ static const char HELP[] =
     "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
     "  --rigor RIGOR       measure or patient (default measure): how many picks are tried\n"
     "  --again             tune also what the file has such records of already\n"
+    "  --log FILE          append every time that is measured, as a line of JSON\n"
+    "  --survey N          no search and no records: time N picks drawn from all, for --log\n"
     "  --budget 90s        end after that time (s, m or h), with what was found by then\n"
     "  --patience SECONDS  that one run of a pick may take before it counts as hung (default 20)\n"
     "  --trial PROGRAM     what measures (default: fbq-trial beside fbq-tune)\n"
@@ -87,6 +89,8 @@ enum {
     RIGOR,
     BUDGET,
     AGAIN,
+    SURVEY,
+    LOG,
     TIME,
     PATIENCE,
     TRIAL,
@@ -131,6 +135,8 @@ static const struct {
     {{"rigor", required_argument, NULL, RIGOR}, TUNE},
     {{"budget", required_argument, NULL, BUDGET}, TUNE | VERIFY},
     {{"again", no_argument, NULL, AGAIN}, TUNE},
+    {{"survey", required_argument, NULL, SURVEY}, TUNE},
+    {{"log", required_argument, NULL, LOG}, TUNE},
     {{"time", no_argument, NULL, TIME}, DOCTOR},
     {{"patience", required_argument, NULL, PATIENCE}, TUNE | VERIFY},
     {{"trial", required_argument, NULL, TRIAL}, TUNE | VERIFY | DOCTOR},
@@ -312,6 +318,14 @@ static int read_one(int option, const char *value, options *o)
         return seconds_read("budget", value, &o->budget);
     case AGAIN:
         return o->again = 1;
+    case SURVEY:
+        if (!number_read("survey", value, 1, 100000, &number))
+            return 0;
+        o->survey = (int)number;
+        return 1;
+    case LOG:
+        o->log = value;
+        return *value || wrong("log", "\"\"", "a path");
     case TIME:
         return o->time = 1;
     case PATIENCE:

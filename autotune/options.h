@@ -35,6 +35,8 @@ typedef struct options {
     double patience; /* seconds for one trial */
     const char *trial;
     int again;
+    int survey;      /* picks drawn, 0: a search */
+    const char *log; /* file that every time goes to, NULL: none */
     /* */
     int json, all, skip_damaged, time;
     outcome (*command)(const struct options *options);

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Passes of a search in all, and of the first round of a generation. */
-enum { MOST_PASSES = 1024, FIRST_PASSES = 3 };
+/* Passes of a search in all. */
+enum { MOST_PASSES = 1024 };
 
 /* Still in when the last round begins. */
 enum { FINALISTS = 4 };
@@ -29,8 +29,8 @@ typedef struct search {
 
 search_effort search_effort_of(fbq_rigor rigor)
 {
-    return rigor == FBQ_RIGOR_PATIENT ? (search_effort){192, 64, 8, 25}
-                                      : (search_effort){24, 12, 3, 15};
+    return rigor == FBQ_RIGOR_PATIENT ? (search_effort){192, 64, 8, 3, 25}
+                                      : (search_effort){24, 12, 3, 3, 15};
 }
 
 /* ---- Statistics ---- */
@@ -252,9 +252,8 @@ static void gather(search *a, int centre, int count, int *which, char *fit)
 }
 
 /* One generation; the best may be another behind it. */
-static void generation(search *a, int passes)
+static void generation(search *a, int some, int passes)
 {
-    int some = FIRST_PASSES;
     while (a->ins > FINALISTS && !stopped(a)) {
         round_of(a, some);
         halve(a);
@@ -288,6 +287,13 @@ static void conclude(search *a)
     r->us = median_of(a, r->best, &r->spread);
     if (a->s->count == 2)
         r->other_us = median_of(a, 1, NULL);
+    for (int i = 0; i < a->s->count && a->calls->timed; i++)
+        if (a->slot[i] >= 0 && a->slot[0] >= 0) {
+            int count;
+            const search_interval beside = ratio(a, i, 0, &count);
+            if (count > 0)
+                a->calls->timed(a->calls->user, i, median_of(a, i, NULL), beside);
+        }
 }
 
 void search_run(const space *s, const search_effort *effort, const search_calls *calls,
@@ -313,7 +319,7 @@ void search_run(const space *s, const search_effort *effort, const search_calls 
     for (int g = 0; g < effort->generations && !stopped(&a); g++) {
         const int centre = result->best;
         gather(&a, centre, g ? effort->more : effort->first, which, fit);
-        generation(&a, effort->passes);
+        generation(&a, effort->begin, effort->passes);
         if (result->best == centre)
             break;
     }

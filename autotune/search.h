@@ -12,6 +12,11 @@
 
 #include "space.h"
 
+/* A median, and where it lies with a confidence of at least 95 %. */
+typedef struct search_interval {
+    double low, median, high;
+} search_interval;
+
 typedef struct search_calls {
     /* Make so many picks of the space ready, by their numbers: compiled, and found right. fit[i] is
      * set to whether which[i] is. */
@@ -23,6 +28,9 @@ typedef struct search_calls {
     double (*floor)(void *user);
     /* Shall the search end as it stands? Asked often. */
     int (*stop)(void *user);
+    /* At the end, of each pick that was timed beside the default: the median of its times, in
+     * microseconds, and of their ratio to the default's. May be NULL. */
+    void (*timed)(void *user, int which, double us, search_interval ratio);
     void *user;
 } search_calls;
 
@@ -30,7 +38,8 @@ typedef struct search_calls {
 typedef struct search_effort {
     int first, more; /* picks of the first generation, and of each that follows */
     int generations; /* at most */
-    int passes;      /* of the last round of a generation */
+    int begin;       /* passes of the first round of a generation, in which all are */
+    int passes;      /* of the last round */
 } search_effort;
 
 /* For FBQ_RIGOR_MEASURE and FBQ_RIGOR_PATIENT. */
@@ -70,13 +79,8 @@ void search_run(const space *s, const search_effort *effort, const search_calls 
  * the line through them. `count` at least 1. */
 double search_quantile(double *values, int count, double part);
 
-/* The median of numbers, which are sorted, and where it lies with a confidence of at least 95 % by
- * their order alone, whatever their distribution (the binomial of the sign test); with fewer than
- * six the interval is everything. */
-typedef struct search_interval {
-    double low, median, high;
-} search_interval;
-
+/* The interval of the median of numbers, which are sorted: by their order alone, whatever their
+ * distribution (the binomial of the sign test); with fewer than six it is everything. */
 search_interval search_interval_of(double *values, int count);
 
 #endif /* SEARCH_H */

@@ -1,6 +1,8 @@
 /* tune.c: fbq-tune tune: problem by problem, each result in the file before the next begins.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@ typedef struct run {
     const options *o;
     tuner u;
     json_t *problems; /* of the report, NULL without --json */
+    FILE *log;        /* NULL: none */
     double begin;
     int done, left, missed; /* problems: tuned now, still to be tuned, that could not be */
 } run;
@@ -74,6 +77,24 @@ static void report(run *r, const tuned *t)
                       "repeated", t->result.repeated, "why", t->why));
 }
 
+/* A line of --log. */
+static void log_time(void *user, const fbq_record *record, double us, search_interval ratio)
+{
+    const run *r = user;
+    json_t *line = record_to_json(record);
+    if (!r->log || !line)
+        return;
+    json_object_set_new(line, "us", json_real(us));
+    json_object_set_new(line, "ratio",
+                        isfinite(ratio.low)
+                            ? json_pack("[f, f, f]", ratio.low, ratio.median, ratio.high)
+                            : json_pack("[n, f, n]", ratio.median));
+    json_dumpf(line, r->log, JSON_COMPACT);
+    fputc('\n', r->log);
+    fflush(r->log);
+    json_decref(line);
+}
+
 static void tell(const run *r, const tuned *t, int number, int count)
 {
     char shape[128], format[128], pick[256], left[32];
@@ -128,7 +149,7 @@ static outcome tune_one(run *r, const fbq_problem *problem, int number, int coun
     }
     r->left--;
     r->done++;
-    return keep(r->o, t, records);
+    return r->o->survey ? OUTCOME_DONE : keep(r->o, t, records);
 }
 
 static outcome tune_all(run *r, const fbq_problem *list, int count)
@@ -140,7 +161,7 @@ static outcome tune_all(run *r, const fbq_problem *list, int count)
         end = OUTCOME_FAILED;
     r->left = count;
     for (int i = 0; i < count && end == OUTCOME_DONE; i++) {
-        skip[i] = (char)(!r->o->again && tuned_already(wisdom, &list[i], &r->u));
+        skip[i] = (char)(!r->o->again && !r->o->survey && tuned_already(wisdom, &list[i], &r->u));
         r->left -= skip[i];
     }
     fbq_wisdom_free(wisdom);
@@ -180,14 +201,21 @@ outcome command_tune(const options *given)
     fbq_problem *const list = problems_of(&o, &count);
     if (end == OUTCOME_DONE && !list)
         end = failed(&o, OUTCOME_FAILED, "no memory");
+    if (end == OUTCOME_DONE && o.log && !(r.log = fopen(o.log, "a")))
+        end = failed(&o, OUTCOME_FAILED, "cannot write %s: %s", o.log, strerror(errno));
     if (end == OUTCOME_DONE)
         end = session_open(&o, &r.u);
     if (end == OUTCOME_DONE) {
+        r.u.timed = log_time;
+        r.u.user = &r;
+        r.u.survey = o.survey;
         r.problems = o.json ? json_array() : NULL;
         end = tune_all(&r, list, count);
         tuner_close(&r.u);
     }
     free(list);
+    if (r.log && fclose(r.log) != 0 && end == OUTCOME_DONE)
+        end = failed(&o, OUTCOME_FAILED, "cannot write %s: %s", o.log, strerror(errno));
     if (r.problems) {
         const outcome printed = json_print(&o, json_pack("{s:s, s:i, s:o}", "gpu", r.u.gpu.name,
                                                          "left", r.left, "problems", r.problems));

@@ -251,13 +251,16 @@ static void compile_all(job *j, const int *which, int count)
     }
 }
 
-/* Run a pick for the first time. */
+/* Run a pick for the first time. Its name is on the disk before that, but for the first of a space,
+ * the default: whoever kills this process while that runs must not lose it, for nothing can be
+ * compared without it. */
 static void check(job *j, int which)
 {
     const fbq_record r = record_of(j, which);
     if (!restore(j) || !j->fit[which])
         return;
-    quarantine_try(&j->u->q, &r);
+    if (which)
+        quarantine_try(&j->u->q, &r);
     const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "check %d", which);
     if (a == ANSWER_OK)
         j->blamed = 0;
@@ -324,6 +327,14 @@ static int job_stop(void *user)
     return j->given_up || *j->u->t.stop || (j->u->end > 0 && tuner_now() >= j->u->end);
 }
 
+static void job_timed(void *user, int which, double us, search_interval ratio)
+{
+    const job *j = user;
+    const fbq_record r = record_of(j, which);
+    if (j->u->timed)
+        j->u->timed(j->u->user, &r, us, ratio);
+}
+
 static void date_now(char date[FBQ_DATE_BYTES])
 {
     const time_t t = time(NULL);
@@ -352,7 +363,7 @@ static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
     t->record.source = fbq_source_hash();
     date_now(t->record.date);
     t->record.pick = t->first = s->pick[0];
-    const search_calls calls = {job_prepare, job_time, job_floor, job_stop, &j};
+    const search_calls calls = {job_prepare, job_time, job_floor, job_stop, job_timed, &j};
     if (!j.fit)
         say(t->why, sizeof t->why, "", "no memory");
     else if (u->t.child && begin(&j) != ANSWER_OK && u->t.child)
@@ -369,21 +380,41 @@ static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
     return !t->why[0];
 }
 
+/* The default, and so many of the others, drawn by xorshift64*. */
+static void draw(space *s, int count)
+{
+    uint64_t state = 0x9e3779b97f4a7c15u;
+    for (int i = 1; i < s->count && i <= count; i++) {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        const int other = i + (int)(state * 0x2545f4914f6cdd1du % (uint64_t)(s->count - i));
+        const fbq_pick pick = s->pick[i];
+        s->pick[i] = s->pick[other];
+        s->pick[other] = pick;
+    }
+    s->count = s->count > count + 1 ? count + 1 : s->count;
+}
+
 int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
               tuned *t)
 {
-    const search_effort effort = search_effort_of(u->rigor);
+    search_effort effort = search_effort_of(u->rigor);
     space s;
     fbq_error error;
     memset(t, 0, sizeof *t);
     if (space_of(problem, &u->gpu, kernel, &s, &error) != FBQ_OK)
         return say(t->why, sizeof t->why, "", error.detail);
+    if (u->survey) {
+        draw(&s, u->survey);
+        effort = (search_effort){s.count, 0, 1, 7, 7};
+    }
     return run(u, problem, with, &effort, &s, t);
 }
 
 int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t)
 {
-    const search_effort effort = {2, 0, 1, search_effort_of(FBQ_RIGOR_PATIENT).passes};
+    const search_effort effort = {2, 0, 1, 3, search_effort_of(FBQ_RIGOR_PATIENT).passes};
     space s = {malloc(2 * sizeof *s.pick), 1};
     fbq_error error;
     memset(t, 0, sizeof *t);

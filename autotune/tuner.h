@@ -17,6 +17,10 @@ typedef struct tuner {
     double patience;                    /* seconds that a pick may take to be run once */
     double end;                         /* seconds of tuner_now at which to end; 0: none */
     void (*note)(const char *sentence); /* what the user should hear of at once */
+    /* every pick that was timed, in microseconds and beside the default; may be NULL */
+    void (*timed)(void *user, const fbq_record *record, double us, search_interval ratio);
+    void *user;
+    int survey; /* not 0: no search, but so many picks drawn from all, the same every time */
     /* what the child says */
     fbq_gpu gpu;
     int nvrtc, driver;

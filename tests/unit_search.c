@@ -140,7 +140,7 @@ typedef struct played {
     int dies;        /* a pick that cannot be measured from the third time on, 0: none */
     int stop_at;     /* call after which the search is asked to end; 0: never */
     /* */
-    int calls, measured, floors, died;
+    int calls, measured, floors, died, told;
     char *prepared, *fit;
 } played;
 
@@ -193,6 +193,19 @@ static double play_floor(void *user)
     return p->floors++ < p->disturbed ? 1 + 0.1 * p->floors : 3;
 }
 
+/* Everything that was measured comes out, near the truth. */
+static void play_timed(void *user, int which, double us, search_interval ratio)
+{
+    played *p = user;
+    p->told++;
+    assert_true(p->fit[which]);
+    if (!p->drift && !p->outliers) {
+        assert_true(fabs(us / truth(p, which) - 1) <= p->noise);
+        assert_true(fabs(ratio.median * truth(p, 0) / truth(p, which) - 1) <= 2.1 * p->noise);
+    }
+    assert_true(ratio.low <= ratio.median && ratio.median <= ratio.high);
+}
+
 static int play_stop(void *user)
 {
     const played *p = user;
@@ -202,8 +215,8 @@ static int play_stop(void *user)
 static void play(played *p, fbq_rigor rigor, unsigned seed, search_result *result)
 {
     const search_effort effort = search_effort_of(rigor);
-    const search_calls calls = {play_prepare, play_time, play_floor, play_stop, p};
-    p->calls = p->measured = p->floors = p->died = 0;
+    const search_calls calls = {play_prepare, play_time, play_floor, play_stop, play_timed, p};
+    p->calls = p->measured = p->floors = p->died = p->told = 0;
     p->prepared = calloc((size_t)p->s.count, 1);
     p->fit = calloc((size_t)p->s.count, 1);
     srand(seed);
@@ -262,6 +275,7 @@ static void test_measure(void **state)
         search_result r;
         p.fastest = (int)(seed * 7919u % (unsigned)p.s.count);
         play(&p, FBQ_RIGOR_MEASURE, seed, &r);
+        assert_int_equal(r.tried, p.told);
         assert_true(r.tried <= 48 && truth(&p, r.best) <= truth(&p, 0));
         p.fastest = (int)(seed % 24); /* of the first generation */
         play(&p, FBQ_RIGOR_MEASURE, seed, &r);

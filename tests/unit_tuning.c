@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,13 +112,13 @@ static const char *near_text(int stages)
     return text;
 }
 
-/* The texts of picks that a run found fit have this in them, and those of one that is not tried. */
 static int is_process(long process)
 {
+    waitpid((pid_t)process, NULL, WNOHANG); /* orphans come to this process to be waited for */
     return kill((pid_t)process, 0) == 0 || errno != ESRCH;
 }
 
-/* No child is left. Ours have all been waited for by fbq-tune, or die with it. */
+/* No child of fbq-tune is left: it has waited for them, or they died with it. */
 static void no_child_left(void)
 {
     char line[4096];
@@ -126,8 +126,8 @@ static void no_child_left(void)
     assert_non_null(f);
     while (fgets(line, sizeof line, f))
         for (int i = 0; is_process(atol(line)); i++) {
-            assert_true(i < 200);
-            usleep(10000);
+            assert_true(i < 2000);
+            usleep(1000);
         }
     fclose(f);
 }
@@ -161,6 +161,25 @@ static void test_finds(void **state)
     assert_int_equal(r.rigor, FBQ_RIGOR_PATIENT);
     assert_int_equal(TUNE(LAYER), 0); /* more rigor than is asked for */
     assert_int_equal(lines_with(logs, " problem ", ""), 0);
+}
+
+/* What other device sources found is found anew. */
+static void test_other_source(void **state)
+{
+    const fbq_problem problem = record_problem(4096, 4096, 128, 1);
+    fbq_record r = record_of(&problem, &h200, FBQ_KERNEL_FUSED);
+    fbq_wisdom *old;
+    (void)state;
+    r.rigor = FBQ_RIGOR_MEASURE;
+    r.source = fbq_source_hash() + 1;
+    assert_int_equal(fbq_wisdom_new(&old, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_add(old, &r, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_write(old, wisdom, NULL), FBQ_OK);
+    fbq_wisdom_free(old);
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_true(says("0 of them tuned already"));
+    assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(r.source, fbq_source_hash());
 }
 
 /* Two launches: down is tuned behind fused, with fused's pick. */
@@ -240,6 +259,41 @@ static void test_verify(void **state)
     plant("");
     assert_int_equal(VERIFY("--shape", "64x64"), 0);
     assert_true(says("0 of 0 records"));
+}
+
+/* Every time that is measured, in a file; drawn picks are the same every time, and keep nothing. */
+static void test_log(void **state)
+{
+    char log[120], *first, *second;
+    size_t count, again;
+    fbq_record r;
+    (void)state;
+    snprintf(log, sizeof log, "%s/times", folder);
+    assert_int_equal(TUNE(LAYER, "--log", log), 0);
+    assert_int_equal(lines_with(log, "\"us\":", "\"ratio\":["), 24);
+    unlink(log);
+    unlink(wisdom);
+    assert_int_equal(TUNE(LAYER, "--survey", "100", "--log", log), 0);
+    assert_false(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(lines_with(log, "\"us\":", "\"kernel\":\"fused\""), 101);
+    first = file_read(log, &count);
+    unlink(log);
+    assert_int_equal(TUNE(LAYER, "--survey", "100", "--log", log), 0);
+    second = file_read(log, &again);
+    for (int i = 0; i < 20; i++) { /* the picks; the dates differ */
+        const char *a = first, *b = second;
+        for (int line = 0; line < 5 * i; line++) {
+            a = strchr(a, '\n') + 1;
+            b = strchr(b, '\n') + 1;
+        }
+        a = strstr(a, "\"warps\"");
+        b = strstr(b, "\"warps\"");
+        assert_non_null(a);
+        assert_memory_equal(a, b, (size_t)(strstr(a, "\"rigor\"") - a));
+    }
+    free(first);
+    free(second);
+    assert_int_equal(TUNE(LAYER, "--log", "/nonexistent/folder/log"), 1);
 }
 
 /* A program's first start, and its second; nothing is left behind. */
@@ -475,6 +529,32 @@ static void test_killed(void **state)
     assert_int_equal(lines_with(quarantine, "died fbq1 fused", "stages=3"), 1);
 }
 
+/* Killed at whatever moment: the file is whole, nothing that was in it is lost, no child stays
+ * behind, and in the end all is there. */
+static void test_killed_anywhere(void **state)
+{
+    const char *const words[] = {BASE, "--preset", "llama-3-8b", "--m", "1,16", NULL};
+    int before = 0;
+    (void)state;
+    srand(7);
+    for (int i = 0; i < 40; i++) {
+        fbq_record r;
+        const pid_t child = tune_start(words);
+        usleep((useconds_t)(rand() % 100000));
+        kill(child, SIGKILL);
+        tune_wait(child);
+        const int now = lines_with(wisdom, "fbq1 ", "");
+        assert_true(now >= before);
+        before = now;
+        kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r); /* asserts that nothing is damaged */
+        if (lines_with(logs, "", ""))
+            no_child_left();
+        unlink(logs);
+    }
+    assert_int_equal(tune(words), 0);
+    assert_int_equal(lines_with(wisdom, "fbq1 fused", ""), 12);
+}
+
 /* ---- Several at once ---- */
 
 static void test_one_a_gpu(void **state)
@@ -563,9 +643,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_finds, fresh),
+        cmocka_unit_test_setup(test_other_source, fresh),
         cmocka_unit_test_setup(test_down, fresh),
         cmocka_unit_test_setup(test_preset, fresh),
         cmocka_unit_test_setup(test_verify, fresh),
+        cmocka_unit_test_setup(test_log, fresh),
         cmocka_unit_test_setup(test_doctor_time, fresh),
         cmocka_unit_test_setup(test_blamed, fresh),
         cmocka_unit_test_setup(test_unfit, fresh),
@@ -577,9 +659,11 @@ int main(void)
         cmocka_unit_test_setup(test_interrupted, fresh),
         cmocka_unit_test_setup(test_budget, fresh),
         cmocka_unit_test_setup(test_killed, fresh),
+        cmocka_unit_test_setup(test_killed_anywhere, fresh),
         cmocka_unit_test_setup(test_one_a_gpu, fresh),
         cmocka_unit_test_setup(test_many, fresh),
         cmocka_unit_test_setup(test_damaged_quarantine, fresh),
     };
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
