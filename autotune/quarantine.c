@@ -71,11 +71,16 @@ static int failed(char *why, size_t bytes, const char *what, const char *path)
 static int append(const quarantine *q, const char *word, const char *key, const char *reason,
                   char *why, size_t bytes)
 {
-    char line[LINE];
-    const int file = open(q->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    char line[LINE], last = '\n';
+    const int file = open(q->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0)
         return failed(why, bytes, "cannot write", q->path);
-    int length = snprintf(line, sizeof line, "%s %s %.500s\n", word, key, reason);
+    const off_t end = lseek(file, 0, SEEK_END);
+    if (end > 0 && pread(file, &last, 1, end - 1) != 1)
+        last = 0;
+    /* behind a line that was cut begins another */
+    int length = snprintf(line, sizeof line, "%s%s %s %.500s\n", last == '\n' ? "" : "\n", word,
+                          key, reason);
     if (length >= (int)sizeof line)
         length = (int)sizeof line - 1;
     const int done = write(file, line, (size_t)length) == length && fdatasync(file) == 0;
@@ -158,7 +163,8 @@ int quarantine_open(quarantine *q, const char *wisdom, const char *gpu,
     q->file = open(q->trying, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (q->file < 0)
         return failed(why, bytes, "cannot write", q->trying);
-    return read_lines(q, why, bytes) && blame(q, blamed, why, bytes);
+    q->is_open = read_lines(q, why, bytes) && blame(q, blamed, why, bytes);
+    return q->is_open;
 }
 
 void quarantine_close(quarantine *q)
@@ -168,7 +174,8 @@ void quarantine_close(quarantine *q)
     free(q->line);
     if (q->file >= 0) {
         close(q->file);
-        unlink(q->trying);
+        if (q->is_open)
+            unlink(q->trying);
     }
     memset(q, 0, sizeof *q);
     q->file = -1;

@@ -15,6 +15,7 @@
 typedef struct quarantine {
     char path[4200], trying[4200];
     int file;    /* of `trying` */
+    int is_open; /* what `trying` held was read, and put where it belongs */
     char **line; /* keys */
     int count;
 } quarantine;

@@ -144,6 +144,12 @@ static void round_of(search *a, int passes)
 
 /* ---- Who goes on ---- */
 
+static void drop(const search *a, int pick)
+{
+    if (a->calls->drop)
+        a->calls->drop(a->calls->user, pick);
+}
+
 /* Keep the better half of those in, the default and the best so far. */
 static void halve(search *a)
 {
@@ -157,6 +163,7 @@ static void halve(search *a)
             if (a->in[i] != 0 && a->in[i] != a->result->best &&
                 (worst < 0 || a->rank[a->in[i]] > a->rank[a->in[worst]]))
                 worst = i;
+        drop(a, a->in[worst]);
         take_out(a, worst);
     }
 }
@@ -230,6 +237,9 @@ static int nearest(search *a, int centre, int count, int *which)
 /* Who is in: the default, the best so far, and of the new ones those that are fit. */
 static void gather(search *a, int centre, int count, int *which, char *fit)
 {
+    for (int i = 0; i < a->ins; i++)
+        if (a->in[i] != 0 && a->in[i] != a->result->best)
+            drop(a, a->in[i]);
     const int news = nearest(a, centre, count, which);
     memset(fit, 0, (size_t)count);
     if (!stopped(a))
@@ -265,13 +275,14 @@ static void generation(search *a, int some, int passes)
         a->result->best = winner(a);
 }
 
-/* The median of a pick's times, and with `spread` the width of their middle half; 0 without any. */
-static double median_of(const search *a, int pick, double *spread)
+/* The median of a pick's times in the passes that another was in, too, and with `spread` the width
+ * of their middle half; 0 without any. */
+static double median_of(const search *a, int pick, int other, double *spread)
 {
     double values[MOST_PASSES];
     int count = 0;
-    for (int i = 0; a->slot[pick] >= 0 && i < a->passes; i++)
-        if (times_of(a, pick)[i] > 0)
+    for (int i = 0; a->slot[pick] >= 0 && a->slot[other] >= 0 && i < a->passes; i++)
+        if (times_of(a, pick)[i] > 0 && times_of(a, other)[i] > 0)
             values[count++] = times_of(a, pick)[i];
     if (count == 0)
         return 0;
@@ -283,16 +294,16 @@ static double median_of(const search *a, int pick, double *spread)
 static void conclude(search *a)
 {
     search_result *r = a->result;
-    r->default_us = median_of(a, 0, NULL);
-    r->us = median_of(a, r->best, &r->spread);
+    r->default_us = median_of(a, 0, r->best, NULL);
+    r->us = median_of(a, r->best, 0, &r->spread);
     if (a->s->count == 2)
-        r->other_us = median_of(a, 1, NULL);
+        r->other_us = median_of(a, 1, 0, NULL);
     for (int i = 0; i < a->s->count && a->calls->timed; i++)
         if (a->slot[i] >= 0 && a->slot[0] >= 0) {
             int count;
             const search_interval beside = ratio(a, i, 0, &count);
             if (count > 0)
-                a->calls->timed(a->calls->user, i, median_of(a, i, NULL), beside);
+                a->calls->timed(a->calls->user, i, median_of(a, i, 0, NULL), beside);
         }
 }
 

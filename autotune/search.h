@@ -28,6 +28,8 @@ typedef struct search_calls {
     double (*floor)(void *user);
     /* Shall the search end as it stands? Asked often. */
     int (*stop)(void *user);
+    /* A pick is asked for no more. May be NULL. */
+    void (*drop)(void *user, int which);
     /* At the end, of each pick that was timed beside the default: the median of its times, in
      * microseconds, and of their ratio to the default's. May be NULL. */
     void (*timed)(void *user, int which, double us, search_interval ratio);
@@ -57,7 +59,7 @@ typedef struct search_result {
     search_end end;
     int best;           /* number of the pick; 0, the default, where none is clearly faster */
     double us, spread;  /* of the best: median and width of the middle half of its times */
-    double default_us;  /* median of the default's times */
+    double default_us;  /* median of the default's times in the same passes */
     double other_us;    /* of two picks: the median of the one that is not the default */
     int tried, refused; /* picks that were timed; those that were not fit for it */
     int repeated;       /* rounds that were measured again */

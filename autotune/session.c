@@ -38,16 +38,18 @@ static int trial_path(const options *o, char *path, size_t bytes)
     return snprintf(path, bytes, "%s/fbq-trial", self) < (int)bytes;
 }
 
-/* An interrupt ends the trial in hand, not this process: what it found is in the file. */
+/* An interrupt ends the trial in hand, not this process: what it found is in the file. What was
+ * ignored when this program was started (nohup) still is. */
 static void catch_signals(void)
 {
-    struct sigaction action;
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
     action.sa_handler = interrupt;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (sigaction(ends[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(ends[i], &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }

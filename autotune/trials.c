@@ -266,17 +266,23 @@ answer trials_ask(trials *t, double seconds, void (*each)(void *user, const char
         a = get(t, line, sizeof line, end);
         if (a != ANSWER_OK)
             break;
-        const int ok = begins(line, "ok"), no = begins(line, "no");
-        if (begins(line, "broken") && line[6])
-            return died(t, line + 7);
-        if (!ok && !no && each) {
+        const answer said = begins(line, "ok")                              ? ANSWER_OK
+                            : begins(line, "wrong")                         ? ANSWER_WRONG
+                            : begins(line, "broken")                        ? ANSWER_DIED
+                            : begins(line, "no") || begins(line, "spoiled") ? ANSWER_NO
+                                                                            : ANSWER_STOPPED;
+        if (said == ANSWER_STOPPED && !each)
+            return died(t, "its answer makes no sense");
+        if (said == ANSWER_STOPPED) {
             each(user, line);
             continue;
         }
-        if (!ok && !no)
-            return died(t, "its answer makes no sense");
-        say(t, "%s", line[2] ? line + 3 : "");
-        return ok ? ANSWER_OK : ANSWER_NO;
+        const char *const blank = strchr(line, ' ');
+        if (said == ANSWER_DIED || line[0] == 's')
+            died(t, blank ? blank + 1 : "");
+        else
+            say(t, "%s", blank ? blank + 1 : "");
+        return said;
     }
     return a;
 }

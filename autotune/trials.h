@@ -27,8 +27,9 @@
  *     forget NUMBER           release a pick
  *         ok
  *
- * Anything may be answered with "no SENTENCE", or with "broken SENTENCE" by a child that can go on
- * no more. It ends at the end of its input, or when the parent does.
+ * Anything may be answered with "no SENTENCE"; "check" also with "wrong SENTENCE", where the pick
+ * is at fault. A child that can go on no more says "broken SENTENCE" where the pick in hand is at
+ * fault, else "spoiled SENTENCE". It ends at the end of its input, or when the parent does.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TRIALS_H
@@ -40,7 +41,8 @@
 
 typedef enum answer {
     ANSWER_OK,
-    ANSWER_NO,     /* the child says so; it lives */
+    ANSWER_NO,     /* it cannot be done, for no fault of a pick */
+    ANSWER_WRONG,  /* a pick computes what is wrong */
     ANSWER_DIED,   /* it ended, or said what makes no sense: there is no child any more */
     ANSWER_HUNG,   /* it did not answer in time, and was killed */
     ANSWER_STOPPED /* *stop was set while it was waited for; it was killed */

@@ -21,17 +21,6 @@ typedef struct run {
     int done, left, missed; /* problems: tuned now, still to be tuned, that could not be */
 } run;
 
-/* Does the file have such a record, of these kernels? */
-static int tuned_already(const fbq_wisdom *wisdom, const fbq_problem *problem, const tuner *u)
-{
-    fbq_pick pick;
-    fbq_found found;
-    return fbq_wisdom_find(wisdom, problem, &u->gpu, FBQ_KERNEL_FUSED, &pick, &found, NULL) ==
-               FBQ_OK &&
-           found.rung == FBQ_RUNG_EXACT && found.record.rigor >= u->rigor &&
-           found.record.source == fbq_source_hash();
-}
-
 static int64_t ranks_of(const fbq_problem *problem)
 {
     int64_t ranks = 0;
@@ -40,14 +29,56 @@ static int64_t ranks_of(const fbq_problem *problem)
     return ranks;
 }
 
+/* Does the file have a record of the kernel, of these device sources and no less rigor? */
+static int has_record(const fbq_wisdom *wisdom, const fbq_problem *problem, const tuner *u,
+                      fbq_kernel kernel, fbq_pick *pick)
+{
+    fbq_found found;
+    return fbq_wisdom_find(wisdom, problem, &u->gpu, kernel, pick, &found, NULL) == FBQ_OK &&
+           found.rung == FBQ_RUNG_EXACT && found.record.rigor >= u->rigor &&
+           found.record.source == fbq_source_hash();
+}
+
+static int tuned_already(const fbq_wisdom *wisdom, const fbq_problem *problem, const tuner *u)
+{
+    fbq_pick fused, down;
+    return has_record(wisdom, problem, u, FBQ_KERNEL_FUSED, &fused) &&
+           (fused.slices > 0 || !ranks_of(problem) ||
+            has_record(wisdom, problem, u, FBQ_KERNEL_DOWN, &down));
+}
+
+/* A line that two records share when one would take the other's place. */
+static int key_of(const fbq_record *record, const fbq_record *found, char *line)
+{
+    fbq_record r = *found;
+    r.problem = record->problem;
+    r.gpu = record->gpu;
+    r.epoch = record->epoch;
+    return record->pick.kernel == found->pick.kernel &&
+           fbq_record_print(&r, line, FBQ_RECORD_BYTES) < FBQ_RECORD_BYTES;
+}
+
+/* Is a record of more rigor in the way of what was found, though other device sources made it? */
+static int outdated(const fbq_record *record, void *user)
+{
+    const fbq_record *found = user;
+    char line[2][FBQ_RECORD_BYTES];
+    return record->source != found->source && record->rigor > found->rigor &&
+           key_of(record, found, line[0]) && key_of(found, found, line[1]) &&
+           !strcmp(line[0], line[1]);
+}
+
 /* Into the file, at once. */
 static outcome keep(const options *o, const tuned *t, int count)
 {
     fbq_wisdom *wisdom = NULL;
     fbq_error error;
     fbq_status status = fbq_wisdom_new(&wisdom, &error);
-    for (int i = 0; i < count && status == FBQ_OK; i++)
+    for (int i = 0; i < count && status == FBQ_OK; i++) {
         status = fbq_wisdom_add(wisdom, &t[i].record, &error);
+        if (status == FBQ_OK && t[i].record.rigor < FBQ_RIGOR_PATIENT)
+            status = fbq_wisdom_forget(o->file, outdated, (void *)&t[i].record, NULL, &error);
+    }
     if (status == FBQ_OK)
         status = fbq_wisdom_write(wisdom, o->file, &error);
     fbq_wisdom_free(wisdom);
@@ -70,19 +101,20 @@ static void report(run *r, const tuned *t)
     if (r->problems)
         json_array_append_new(
             r->problems,
-            json_pack("{s:s, s:o, s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:s}", "end", end_of(t),
-                      "record", record_to_json(&t->record), "default", first, "us", t->result.us,
-                      "default_us", t->result.default_us, "tried", t->result.tried, "unfit",
-                      t->result.refused, "blamed", t->blamed, "passed_over", t->passed_over,
-                      "repeated", t->result.repeated, "why", t->why));
+            json_pack("{s:s, s:o?, s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:s}", "end", end_of(t),
+                      "record", t->first.warps ? record_to_json(&t->record) : NULL, "default",
+                      first, "us", t->result.us, "default_us", t->result.default_us, "tried",
+                      t->result.tried, "unfit", t->result.refused, "blamed", t->blamed,
+                      "passed_over", t->passed_over, "repeated", t->result.repeated, "why",
+                      t->why));
 }
 
 /* A line of --log. */
 static void log_time(void *user, const fbq_record *record, double us, search_interval ratio)
 {
     const run *r = user;
-    json_t *line = record_to_json(record);
-    if (!r->log || !line)
+    json_t *line = r->log ? record_to_json(record) : NULL;
+    if (!line)
         return;
     json_object_set_new(line, "us", json_real(us));
     json_object_set_new(line, "ratio",

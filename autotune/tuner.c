@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@
 #define OPEN_SECONDS 60
 #define PROBLEM_SECONDS 120
 #define COMPILE_SECONDS(count) (60 + 5 * (count))
+/* Picks that are compiled before the time is looked at. */
+#define AT_ONCE 64
 
 /* Children that cannot be brought to work before the tuner gives up, and picks that break one, with
  * none between that does not. */
@@ -39,18 +42,24 @@ static int say(char *why, size_t bytes, const char *what, const char *text)
 
 /* ---- The GPU ---- */
 
-/* What the child says of it. */
-static int gpu_parse(tuner *u, const char *text)
+/* What a child says of its GPU. */
+typedef struct description {
+    fbq_gpu gpu;
+    int nvrtc, driver;
+    char uuid[64];
+} description;
+
+static int gpu_parse(const char *text, description *d)
 {
-    fbq_gpu *g = &u->gpu;
-    char name[sizeof g->name];
+    fbq_gpu *g = &d->gpu;
     int at = 0;
+    memset(d, 0, sizeof *d);
     if (sscanf(text,
                "capability=%d sms=%d shared_block=%d shared_sm=%d registers_sm=%d nvrtc=%d "
                "driver=%d uuid=%63s name=%n",
                &g->capability, &g->sms, &g->shared_block, &g->shared_sm, &g->registers_sm,
-               &u->nvrtc, &u->driver, u->uuid, &at) != 8 ||
-        !at || strlen(text + at) >= sizeof name || strchr(u->uuid, '/'))
+               &d->nvrtc, &d->driver, d->uuid, &at) != 8 ||
+        !at || strlen(text + at) >= sizeof g->name || strchr(d->uuid, '/'))
         return 0;
     strcpy(g->name, text + at);
     return 1;
@@ -62,9 +71,11 @@ static int gpu_lock(tuner *u, char *why, size_t bytes)
 {
     char path[128];
     snprintf(path, sizeof path, P_tmpdir "/fbq-tune-%s.lock", u->uuid);
-    u->lock = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (u->lock < 0)
-        u->lock = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    u->lock = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (u->lock >= 0)
+        fchmod(u->lock, 0666); /* whatever the umask; fails for another user's, which is well */
+    else
+        u->lock = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (u->lock < 0 || flock(u->lock, LOCK_EX | LOCK_NB) != 0) {
         if (u->lock >= 0 && errno == EWOULDBLOCK)
             return say(why, bytes, "another fbq-tune is at work on this GPU: ", u->gpu.name);
@@ -74,17 +85,24 @@ static int gpu_lock(tuner *u, char *why, size_t bytes)
     return 1;
 }
 
-/* A child that has the GPU. */
+/* A child that has the GPU: the same one as the child before. */
 static int child_start(tuner *u)
 {
-    const fbq_gpu before = u->gpu;
+    description d;
     if (!trials_start(&u->t) ||
         trials_ask(&u->t, OPEN_SECONDS, NULL, NULL, "gpu %d", u->device) != ANSWER_OK)
         return 0;
-    if (gpu_parse(u, u->t.text) && (!u->open || !memcmp(&before, &u->gpu, sizeof before)))
+    if (gpu_parse(u->t.text, &d) &&
+        (!u->open || (!strcmp(d.uuid, u->uuid) && !memcmp(&d.gpu, &u->gpu, sizeof d.gpu)))) {
+        u->gpu = d.gpu;
+        u->nvrtc = d.nvrtc;
+        u->driver = d.driver;
+        strcpy(u->uuid, d.uuid);
         return 1;
-    strcpy(u->t.text, "the GPU's description makes no sense, or another GPU is there now");
+    }
     trials_end(&u->t);
+    strcpy(u->t.text,
+           u->open ? "another GPU is there now" : "the GPU's description makes no sense");
     return 0;
 }
 
@@ -124,6 +142,7 @@ typedef struct job {
     tuned *out;
     const fbq_pick *with;
     char *fit;        /* of each pick: it is compiled and right, as far as it was tried */
+    char *timed;      /* of each pick: it was timed once, and lived */
     int lost, blamed; /* since something last worked */
     int given_up;
 } job;
@@ -184,27 +203,34 @@ static answer begin(job *j)
     return a;
 }
 
-/* After a child was lost: another, with all that it had but what was blamed. */
+static int job_stop(void *user)
+{
+    const job *j = user;
+    return j->given_up || *j->u->t.stop || (j->u->end > 0 && tuner_now() >= j->u->end);
+}
+
+/* A child that can be asked: after one was lost another, with all that it had but what was blamed.
+ * 0: there is none, or no time for one. */
 static int restore(job *j)
 {
+    if (job_stop(j) || j->u->t.child)
+        return !job_stop(j);
     int *which = malloc((size_t)j->s.count * sizeof *which), count = 0;
-    int fine = which != NULL;
-    for (int i = 0; i < j->s.count && fine; i++)
+    for (int i = 0; i < j->s.count && which; i++)
         if (j->fit[i])
             which[count++] = i;
-    while (fine && !j->u->t.child) {
-        if (j->lost++ >= MOST_LOST || *j->u->t.stop) {
-            fine = given_up(j, "trials end again and again");
-            break;
-        }
-        if (!child_start(j->u) || begin(j) != ANSWER_OK ||
-            (count && compile(j, which, count) != ANSWER_OK))
-            trials_end(&j->u->t);
-        else
+    while (which && !j->u->t.child && !job_stop(j)) {
+        if (child_start(j->u) && begin(j) == ANSWER_OK &&
+            (!count || compile(j, which, count) == ANSWER_OK)) {
             j->lost = 0;
+        } else {
+            trials_end(&j->u->t);
+            if (++j->lost >= MOST_LOST && !*j->u->t.stop)
+                given_up(j, "trials end again and again");
+        }
     }
     free(which);
-    return fine;
+    return j->u->t.child && !job_stop(j);
 }
 
 static const char *word_of(answer a)
@@ -228,45 +254,51 @@ static void blame(job *j, int which, answer a)
         given_up(j, "pick after pick breaks");
 }
 
-static int is_lost(answer a)
+/* Is the pick in hand to be blamed for an answer? */
+static int is_fault(answer a)
 {
-    return a == ANSWER_DIED || a == ANSWER_HUNG;
+    return a == ANSWER_DIED || a == ANSWER_HUNG || a == ANSWER_WRONG;
 }
 
-/* Compile those that are in no quarantine: side by side, or, where that ends the child, one by one,
- * so that the one that does it is known. */
-static void compile_all(job *j, const int *which, int count)
+/* Compile so many: side by side, or, where that ends the child, one by one, so that the one that
+ * does it is known. */
+static void compile_some(job *j, const int *which, int count)
 {
-    const answer a = compile(j, which, count);
-    if (!is_lost(a))
+    if (!restore(j) || !is_fault(compile(j, which, count)))
         return;
     for (int i = 0; i < count; i++)
         j->fit[which[i]] = 0;
     for (int i = 0; i < count && restore(j); i++) {
-        const answer one = compile(j, &which[i], 1);
-        if (is_lost(one))
-            blame(j, which[i], one);
-        else
+        const fbq_record r = record_of(j, which[i]);
+        if (which[i])
+            quarantine_try(&j->u->q, &r);
+        const answer a = compile(j, &which[i], 1);
+        if (is_fault(a))
+            blame(j, which[i], a);
+        else if (a == ANSWER_OK)
             j->blamed = 0;
+        quarantine_try(&j->u->q, NULL);
     }
 }
 
-/* Run a pick for the first time. Its name is on the disk before that, but for the first of a space,
- * the default: whoever kills this process while that runs must not lose it, for nothing can be
- * compared without it. */
-static void check(job *j, int which)
+/* Ask for something that runs a pick. Its name is on the disk before that where `first` says so,
+ * but for the first of a space, the default: whoever kills this process while that runs must not
+ * lose it, for nothing can be compared without it. */
+static answer try(job *j, const char *request, int which, int first)
 {
     const fbq_record r = record_of(j, which);
-    if (!restore(j) || !j->fit[which])
-        return;
-    if (which)
+    if (which && first)
         quarantine_try(&j->u->q, &r);
-    const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "check %d", which);
+    const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "%s %d", request, which);
     if (a == ANSWER_OK)
         j->blamed = 0;
-    else if (a != ANSWER_STOPPED)
+    else if (is_fault(a))
         blame(j, which, a);
-    quarantine_try(&j->u->q, NULL);
+    else
+        j->fit[which] = 0;
+    if (which && first)
+        quarantine_try(&j->u->q, NULL);
+    return a;
 }
 
 static void job_prepare(void *user, const int *which, int count, char *fit)
@@ -280,10 +312,11 @@ static void job_prepare(void *user, const int *which, int count, char *fit)
         else
             wanted[wanteds++] = which[i];
     }
-    if (wanteds && restore(j))
-        compile_all(j, wanted, wanteds);
-    for (int i = 0; i < wanteds && !j->given_up && !*j->u->t.stop; i++)
-        check(j, wanted[i]);
+    for (int i = 0; i < wanteds; i += AT_ONCE)
+        compile_some(j, wanted + i, wanteds - i < AT_ONCE ? wanteds - i : AT_ONCE);
+    for (int i = 0; i < wanteds; i++)
+        if (j->fit[wanted[i]] && restore(j) && j->fit[wanted[i]])
+            try(j, "check", wanted[i], 1);
     for (int i = 0; i < count; i++)
         fit[i] = j->fit[which[i]];
     free(wanted);
@@ -302,14 +335,9 @@ static double job_time(void *user, int which)
     job *j = user;
     if (!j->fit[which] || !restore(j) || !j->fit[which])
         return 0;
-    const answer a = trials_ask(&j->u->t, j->u->patience, NULL, NULL, "time %d", which);
-    if (a == ANSWER_OK) {
-        j->blamed = 0;
-        return number_of(&j->u->t);
-    }
-    if (a != ANSWER_STOPPED)
-        blame(j, which, a);
-    return 0;
+    const answer a = try(j, "time", which, !j->timed[which]);
+    j->timed[which] = 1;
+    return a == ANSWER_OK ? number_of(&j->u->t) : 0;
 }
 
 static double job_floor(void *user)
@@ -321,10 +349,12 @@ static double job_floor(void *user)
     return 0;
 }
 
-static int job_stop(void *user)
+static void job_drop(void *user, int which)
 {
-    const job *j = user;
-    return j->given_up || *j->u->t.stop || (j->u->end > 0 && tuner_now() >= j->u->end);
+    job *j = user;
+    j->fit[which] = 0;
+    if (j->u->t.child)
+        trials_ask(&j->u->t, j->u->patience, NULL, NULL, "forget %d", which);
 }
 
 static void job_timed(void *user, int which, double us, search_interval ratio)
@@ -343,9 +373,33 @@ static void date_now(char date[FBQ_DATE_BYTES])
     strftime(date, FBQ_DATE_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+static void describe(tuner *u, const fbq_problem *problem, fbq_kernel kernel, tuned *t)
+{
+    memset(t, 0, sizeof *t);
+    t->record.problem = *problem;
+    t->record.gpu = u->gpu;
+    t->record.epoch = FBQ_KERNEL_EPOCH;
+    t->record.rigor = u->rigor;
+    t->record.nvrtc = u->nvrtc;
+    t->record.driver = u->driver;
+    t->record.source = fbq_source_hash();
+    t->record.pick.kernel = t->first.kernel = kernel;
+    date_now(t->record.date);
+}
+
+/* What won is right still, after all the runs in which it was timed. */
+static void check_again(job *j)
+{
+    const int best = j->out->result.best;
+    if (best == 0 || j->out->result.end != SEARCH_DONE || !restore(j))
+        return;
+    if (!j->fit[best] || try(j, "check", best, 1) != ANSWER_OK)
+        snprintf(j->out->why, sizeof j->out->why,
+                 "the fastest pick was wrong behind its timing: %.900s", j->u->t.text);
+}
+
 /* Search a space, which is released. */
-static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
-               const search_effort *effort, space *s, tuned *t)
+static int run(tuner *u, const fbq_pick *with, const search_effort *effort, space *s, tuned *t)
 {
     job j;
     memset(&j, 0, sizeof j);
@@ -354,17 +408,11 @@ static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
     j.out = t;
     j.with = with;
     j.fit = calloc((size_t)s->count, 1);
-    t->record.problem = *problem;
-    t->record.gpu = u->gpu;
-    t->record.epoch = FBQ_KERNEL_EPOCH;
-    t->record.rigor = u->rigor;
-    t->record.nvrtc = u->nvrtc;
-    t->record.driver = u->driver;
-    t->record.source = fbq_source_hash();
-    date_now(t->record.date);
+    j.timed = calloc((size_t)s->count, 1);
     t->record.pick = t->first = s->pick[0];
-    const search_calls calls = {job_prepare, job_time, job_floor, job_stop, job_timed, &j};
-    if (!j.fit)
+    const search_calls calls = {job_prepare, job_time,  job_floor, job_stop,
+                                job_drop,    job_timed, &j};
+    if (!j.fit || !j.timed)
         say(t->why, sizeof t->why, "", "no memory");
     else if (u->t.child && begin(&j) != ANSWER_OK && u->t.child)
         given_up(&j, "the layers cannot be made");
@@ -372,10 +420,12 @@ static int run(tuner *u, const fbq_problem *problem, const fbq_pick *with,
         t->result.end = SEARCH_NOTHING;
     else
         search_run(&j.s, effort, &calls, &t->result);
+    check_again(&j);
     t->record.pick = s->pick[t->result.best];
     t->record.median_ns = (int64_t)(t->result.us * 1e3 + 0.5);
     t->record.spread_ns = (int64_t)(t->result.spread * 1e3 + 0.5);
     free(j.fit);
+    free(j.timed);
     free(s->pick);
     return !t->why[0];
 }
@@ -396,20 +446,40 @@ static void draw(space *s, int count)
     s->count = s->count > count + 1 ? count + 1 : s->count;
 }
 
+/* A default that broke a trial before cannot be what others are compared with: the nearest to it
+ * takes its place. Returns how many were taken out. */
+static int without_default(tuner *u, const fbq_record *like, space *s)
+{
+    fbq_record r = *like;
+    int out = 0;
+    for (; s->count > 1; out++) {
+        r.pick = s->pick[0];
+        if (!quarantine_has(&u->q, &r))
+            break;
+        s->count--;
+        memmove(s->pick, s->pick + 1, (size_t)s->count * sizeof *s->pick);
+    }
+    if (out)
+        u->note("the default is in quarantine; another pick takes its place here, though programs "
+                "without a record still use it");
+    return out;
+}
+
 int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
               tuned *t)
 {
     search_effort effort = search_effort_of(u->rigor);
     space s;
     fbq_error error;
-    memset(t, 0, sizeof *t);
+    describe(u, problem, kernel, t);
     if (space_of(problem, &u->gpu, kernel, &s, &error) != FBQ_OK)
         return say(t->why, sizeof t->why, "", error.detail);
+    t->passed_over = without_default(u, &t->record, &s);
     if (u->survey) {
         draw(&s, u->survey);
         effort = (search_effort){s.count, 0, 1, 7, 7};
     }
-    return run(u, problem, with, &effort, &s, t);
+    return run(u, with, &effort, &s, t);
 }
 
 int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t)
@@ -417,7 +487,7 @@ int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned
     const search_effort effort = {2, 0, 1, 3, search_effort_of(FBQ_RIGOR_PATIENT).passes};
     space s = {malloc(2 * sizeof *s.pick), 1};
     fbq_error error;
-    memset(t, 0, sizeof *t);
+    describe(u, &record->problem, record->pick.kernel, t);
     if (!s.pick)
         return say(t->why, sizeof t->why, "", "no memory");
     s.pick[0] = record->pick;
@@ -428,5 +498,5 @@ int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned
         return say(t->why, sizeof t->why, "", error.detail);
     }
     s.count += memcmp(&s.pick[0], &s.pick[1], sizeof *s.pick) != 0;
-    return run(u, &record->problem, with, &effort, &s, t);
+    return run(u, with, &effort, &s, t);
 }

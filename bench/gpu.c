@@ -115,15 +115,21 @@ void gpu_free(gpu *g, void *to)
     memcpy(to, &memory, sizeof memory);
 }
 
+/* Bytes from the end of a buffer to the end of its allocation: the guard, and what rounds up. */
+static size_t guard_behind(const gpu *g, size_t bytes)
+{
+    return g->guard + (256 - bytes % 256) % 256;
+}
+
 static int guard_set(gpu *g, unsigned char **memory, size_t bytes, fail *f)
 {
     if (g->guardeds == MAX_GUARDED)
         return failf(f, "more than %d allocations with guards", MAX_GUARDED);
     g->guarded[g->guardeds].base = *memory;
     g->guarded[g->guardeds++].bytes = bytes;
-    CUDA(f, cudaMemsetAsync(*memory, GUARD, g->guard, g->stream));
-    CUDA(f, cudaMemsetAsync(*memory + g->guard + bytes, GUARD, g->guard, g->stream));
     *memory += g->guard;
+    CUDA(f, cudaMemsetAsync(*memory - g->guard, GUARD, g->guard, g->stream));
+    CUDA(f, cudaMemsetAsync(*memory + bytes, GUARD, guard_behind(g, bytes), g->stream));
     return gpu_wait(g, f);
 }
 
@@ -131,14 +137,14 @@ int gpu_alloc(gpu *g, void *to, size_t bytes, const char *what, fail *f)
 {
     unsigned char *memory = NULL;
     gpu_free(g, to);
-    const size_t guarded = (bytes + 255) / 256 * 256;
-    cudaError_t result = cudaMalloc((void **)&memory, g->guard ? guarded + 2 * g->guard : bytes);
+    cudaError_t result =
+        cudaMalloc((void **)&memory, g->guard ? g->guard + bytes + guard_behind(g, bytes) : bytes);
     if (result != cudaSuccess) {
         cudaGetLastError();
         return failf(f, "%.1f MB of GPU memory for %s: %s", (double)bytes / 1e6, what,
                      cudaGetErrorString(result));
     }
-    if (g->guard && guard_set(g, &memory, guarded, f)) {
+    if (g->guard && guard_set(g, &memory, bytes, f)) {
         gpu_free(g, &memory);
         return 1;
     }
@@ -148,17 +154,18 @@ int gpu_alloc(gpu *g, void *to, size_t bytes, const char *what, fail *f)
 
 int gpu_guards_check(gpu *g, fail *f)
 {
-    unsigned char *const host = malloc(g->guard ? g->guard : 1);
+    unsigned char *const host = malloc(g->guard + 256);
     int failed = host ? 0 : failf(f, "no memory for %zu bytes", g->guard);
     for (int i = 0; i < 2 * g->guardeds && !failed; i++) {
-        const unsigned char *at =
-            g->guarded[i / 2].base + (i % 2 ? g->guard + g->guarded[i / 2].bytes : 0);
-        failed = gpu_download(g, host, at, g->guard, f);
-        for (size_t j = 0; j < g->guard && !failed; j++)
+        const unsigned char *const base = g->guarded[i / 2].base;
+        const size_t bytes = g->guarded[i / 2].bytes,
+                     length = i % 2 ? guard_behind(g, bytes) : g->guard;
+        failed = gpu_download(g, host, i % 2 ? base + g->guard + bytes : base, length, f);
+        for (size_t j = 0; j < length && !failed; j++)
             if (host[j] != GUARD)
-                failed = failf(f, "something was written %zu bytes %s a buffer of %zu bytes",
-                               i % 2 ? j : g->guard - j, i % 2 ? "behind" : "before",
-                               g->guarded[i / 2].bytes);
+                failed =
+                    failf(f, "something was written %zu bytes %s a buffer of %zu bytes",
+                          i % 2 ? j : length - j, i % 2 ? "behind the end of" : "before", bytes);
     }
     free(host);
     return failed;

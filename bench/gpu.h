@@ -27,7 +27,7 @@ typedef struct gpu {
     size_t guard;
     struct {
         unsigned char *base;
-        size_t bytes; /* between its guards, in whole 256 */
+        size_t bytes; /* between its guards */
     } guarded[MAX_GUARDED];
     int guardeds;
 } gpu;

@@ -228,10 +228,16 @@ static int factors_fill(layers *l, fail *f)
             l->b_host[i * (size_t)l->b_row + j] = fbq_word_of_f32(l->type, b_scale * random_unit());
     TRY(replicate(l, l->a, l->a_stride, l->a_host, ranks * k * 2, f));
     TRY(replicate(l, l->b, l->b_stride, l->b_host, n * (size_t)l->b_row * 2, f));
-    failed = host_alloc(&down, p->down_bytes, 1, f) || host_alloc(&up, p->up_bytes, 1, f) ||
-             factors_pack(l, p, l->a_host, l->b_host, down, up, f) ||
-             replicate(l, l->down, l->down_stride, down, p->down_bytes, f) ||
-             replicate(l, l->up, l->up_stride, up, p->up_bytes, f);
+    failed = host_alloc(&down, p->down_bytes, 1, f) || host_alloc(&up, p->up_bytes, 1, f);
+    /* the other layers have -A, so that t of one of them in place of the first's is seen */
+    for (int turn = 0; turn < 2 && !failed; turn++) {
+        for (size_t i = 0; i < ranks * k; i++)
+            l->a_host[i] ^= 0x8000;
+        failed = factors_pack(l, p, l->a_host, l->b_host, down, up, f) ||
+                 (turn ? gpu_upload(l->g, l->down, down, p->down_bytes, f)
+                       : replicate(l, l->down, l->down_stride, down, p->down_bytes, f));
+    }
+    failed = failed || replicate(l, l->up, l->up_stride, up, p->up_bytes, f);
     free(down);
     free(up);
     return failed;

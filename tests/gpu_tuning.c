@@ -101,7 +101,7 @@ static void test_fault(void **state)
 static void test_beyond(void **state)
 {
     (void)state;
-    blamed("beyond", "died", "behind a buffer");
+    blamed("beyond", "died", "behind the end of a buffer");
 }
 
 static void test_weights(void **state)

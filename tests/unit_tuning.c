@@ -170,7 +170,7 @@ static void test_other_source(void **state)
     fbq_record r = record_of(&problem, &h200, FBQ_KERNEL_FUSED);
     fbq_wisdom *old;
     (void)state;
-    r.rigor = FBQ_RIGOR_MEASURE;
+    r.rigor = FBQ_RIGOR_PATIENT; /* which would otherwise stay */
     r.source = fbq_source_hash() + 1;
     assert_int_equal(fbq_wisdom_new(&old, NULL), FBQ_OK);
     assert_int_equal(fbq_wisdom_add(old, &r, NULL), FBQ_OK);
@@ -180,6 +180,8 @@ static void test_other_source(void **state)
     assert_true(says("0 of them tuned already"));
     assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
     assert_int_equal(r.source, fbq_source_hash());
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_true(says("1 of them tuned already"));
 }
 
 /* Two launches: down is tuned behind fused, with fused's pick. */
@@ -202,6 +204,10 @@ static void test_down(void **state)
     assert_int_equal(r.pick.chunks, 2);
     fbq_pick_print(&first, text, sizeof text);
     assert_int_equal(lines_with(logs, " with ", text), 1);
+    const char *const words[] = {FBQ_TUNE, "forget", "--file", wisdom, "--kernel", "down", NULL};
+    assert_int_equal(tune(words), 0);
+    assert_int_equal(TUNE("--shape", "4096x4096", "--m", "8"), 0);
+    assert_true(kept(4096, 4096, 8, FBQ_KERNEL_DOWN, &r));
 }
 
 static void test_preset(void **state)
@@ -250,7 +256,7 @@ static void test_verify(void **state)
     assert_true(says("1 of 2 records of this GPU hold"));
     assert_true(says("| the default is faster"));
     setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
-    plant("no check slices=8 stages=3");
+    plant("wrong check slices=8 stages=3");
     assert_int_equal(VERIFY("--json", "--kernel", "fused"), 4);
     json_t *list = json_loads(run.out, 0, NULL);
     assert_int_equal(json_array_size(list), 2);
@@ -342,12 +348,12 @@ static void test_blamed(void **state)
     (void)state;
     blamed("die", "check", "died");
     blamed("hang", "check", "hung");
-    blamed("no", "check", "wrong");
+    blamed("wrong", "check", "wrong");
+    blamed("broken", "check", "died");
     blamed("rubbish", "check", "died");
     blamed("much", "check", "died");
     blamed("die", "time", "died");
     blamed("hang", "time", "hung");
-    blamed("no", "time", "wrong");
     blamed("die", "compile", "died");
 }
 
@@ -363,6 +369,74 @@ static void test_unfit(void **state)
     assert_int_equal(r.pick.stages, 2);
     assert_int_equal(lines_with(quarantine, "", ""), 0);
     assert_false(says(", 0 not fit"));
+}
+
+/* What is no pick's fault puts none into quarantine. */
+static void test_innocent(void **state)
+{
+    static const char *const plants[] = {"no time stages=3", "no check stages=3",
+                                         "spoiled check stages=3", "spoiled time stages=3",
+                                         "nan time stages=3"};
+    fbq_record r;
+    (void)state;
+    for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
+        fresh(NULL);
+        setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+        plant(plants[i]);
+        assert_int_equal(TUNE(LAYER), 0);
+        assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+        assert_int_equal(r.pick.stages, 2);
+        assert_int_equal(lines_with(quarantine, "", ""), 0);
+        plant("");
+        assert_int_equal(TUNE(LAYER, "--again"), 0);
+        assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+        assert_int_equal(r.pick.stages, 3);
+    }
+}
+
+/* A default that breaks the trial: the pick next to it is what others are compared with. */
+static void test_default_breaks(void **state)
+{
+    char text[256];
+    const fbq_pick first = default_of(1);
+    fbq_record r;
+    (void)state;
+    setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+    fbq_pick_print(&first, text + 10, sizeof text - 10);
+    memcpy(text, "die check ", 10);
+    plant(text);
+    assert_int_equal(TUNE(LAYER), 4);
+    assert_false(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_true(says("the default is in quarantine"));
+    assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(r.pick.stages, 3);
+}
+
+/* Wrong only after it was timed: the winner is checked again. */
+static void test_wrong_at_last(void **state)
+{
+    fbq_record r;
+    (void)state;
+    setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+    plant("late check stages=3");
+    assert_int_equal(TUNE(LAYER), 4);
+    assert_true(says("wrong behind its timing"));
+    assert_false(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_true(says(" 1 passed over"));
+}
+
+/* A child that has another GPU than the one before is no use. */
+static void test_other_gpu(void **state)
+{
+    fbq_record r;
+    (void)state;
+    setenv("FAKE_TRIAL_GPU", "*", 1);
+    plant("die check stages=3");
+    assert_int_equal(TUNE(LAYER), 4);
+    assert_true(says("another GPU is there now"));
+    assert_false(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
 }
 
 /* Many picks die: all others are tried all the same. */
@@ -381,9 +455,9 @@ static void test_many_die(void **state)
 /* Not even the default can be measured. */
 static void test_nothing(void **state)
 {
-    static const char *const plants[] = {"die check fused", "no check fused", "nan time fused",
-                                         "die problem ",    "no problem ",    "die floor ",
-                                         "nan floor "};
+    static const char *const plants[] = {"die check fused", "no check fused", "wrong check fused",
+                                         "nan time fused",  "die problem ",   "no problem ",
+                                         "die floor ",      "nan floor "};
     fbq_record r;
     (void)state;
     for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
@@ -400,7 +474,7 @@ static void test_no_gpu(void **state)
     (void)state;
     plant("no gpu ");
     assert_int_equal(TUNE(LAYER), 3);
-    assert_true(says("wrong result"));
+    assert_true(says("such luck"));
     plant("die gpu ");
     assert_int_equal(TUNE(LAYER), 3);
     assert_true(says("signal 6"));
@@ -421,6 +495,20 @@ static void test_no_file(void **state)
     (void)state;
     assert_int_equal(tune(words), 1);
     assert_int_equal(lines_with(logs, "", ""), 0);
+}
+
+/* What no kernel serves is said so, as a problem that cannot be tuned. */
+static void test_refused(void **state)
+{
+    json_t *report;
+    (void)state;
+    assert_int_equal(TUNE("--shape", "4096x2000000000", "--m", "1", "--json"), 4);
+    report = json_loads(run.out, 0, NULL);
+    assert_non_null(report);
+    const json_t *problem = json_array_get(json_object_get(report, "problems"), 0);
+    assert_true(json_is_null(json_object_get(problem, "record")));
+    assert_string_equal(json_string_value(json_object_get(problem, "end")), "failed");
+    json_decref(report);
 }
 
 static void test_usage(void **state)
@@ -491,6 +579,27 @@ static void test_interrupted(void **state)
     }
 }
 
+/* Also while nothing answers; and what nohup said is heeded. */
+static void test_interrupted_hang(void **state)
+{
+    const char *const words[] = {BASE, LAYER, NULL};
+    (void)state;
+    plant("hang floor ");
+    pid_t child = tune_start(words);
+    wait_for(logs, " floor", 1);
+    kill(child, SIGINT);
+    assert_int_equal(tune_wait(child), 4);
+    no_child_left();
+    fresh(NULL);
+    setenv("FAKE_TRIAL_SLOWLY", "20", 1);
+    signal(SIGHUP, SIG_IGN);
+    child = tune_start(words);
+    signal(SIGHUP, SIG_DFL);
+    wait_for(logs, " check ", 1);
+    kill(child, SIGHUP);
+    assert_int_equal(tune_wait(child), 0);
+}
+
 static void test_budget(void **state)
 {
     struct timespec begin, end;
@@ -502,15 +611,23 @@ static void test_budget(void **state)
     assert_in_range(end.tv_sec - begin.tv_sec, 0, 4);
     assert_true(says("out of time"));
     assert_true(lines_with(wisdom, "fbq1 fused", "") >= 1);
+    setenv("FAKE_TRIAL_SLOWLY", "500", 1); /* not even one problem's checks */
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    assert_int_equal(TUNE(LAYER, "--again", "--budget", "1s"), 4);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_in_range(end.tv_sec - begin.tv_sec, 0, 3);
+    assert_true(says("goes on from here"));
 }
 
 /* Killed while a pick is tried, as when that pick takes the machine along: it is not tried again.
  */
-static void test_killed(void **state)
+static void killed_in(const char *request)
 {
     const char *const words[] = {BASE, LAYER, NULL};
-    (void)state;
-    plant("hang check stages=3");
+    char text[64];
+    fresh(NULL);
+    snprintf(text, sizeof text, "hang %s stages=3", request);
+    plant(text);
     const pid_t child = tune_start(words);
     wait_for(logs, " check ", 1);
     for (int i = 0, last = 0; i < 60; i++) { /* until it hangs */
@@ -527,6 +644,13 @@ static void test_killed(void **state)
     assert_true(says("an earlier tuning ended while a pick was tried"));
     assert_true(says("0 blamed, 1 passed over"));
     assert_int_equal(lines_with(quarantine, "died fbq1 fused", "stages=3"), 1);
+}
+
+static void test_killed(void **state)
+{
+    (void)state;
+    killed_in("check");
+    killed_in("time");
 }
 
 /* Killed at whatever moment: the file is whole, nothing that was in it is lost, no child stays
@@ -609,6 +733,12 @@ static void test_damaged_quarantine(void **state)
     plant("");
     assert_int_equal(TUNE(LAYER, "--again"), 0);
     assert_int_equal(lines_with(logs, " gpu 0", ""), 1);
+    plant("die check stages=3"); /* the one whose line was cut */
+    assert_int_equal(TUNE(LAYER, "--again"), 0);
+    assert_true(says("1 blamed"));
+    assert_int_equal(TUNE(LAYER, "--again"), 0);
+    assert_true(says("0 blamed"));
+    plant("");
     file_write(quarantine, "\0\1\2died\n\ndied fbq1\ndied fbq1 sum=\n", 33);
     assert_int_equal(TUNE(LAYER, "--again"), 0);
     assert_false(says("passed over"));
@@ -651,12 +781,18 @@ int main(void)
         cmocka_unit_test_setup(test_doctor_time, fresh),
         cmocka_unit_test_setup(test_blamed, fresh),
         cmocka_unit_test_setup(test_unfit, fresh),
+        cmocka_unit_test_setup(test_innocent, fresh),
+        cmocka_unit_test_setup(test_default_breaks, fresh),
+        cmocka_unit_test_setup(test_wrong_at_last, fresh),
+        cmocka_unit_test_setup(test_other_gpu, fresh),
         cmocka_unit_test_setup(test_many_die, fresh),
         cmocka_unit_test_setup(test_nothing, fresh),
         cmocka_unit_test_setup(test_no_gpu, fresh),
         cmocka_unit_test_setup(test_no_file, fresh),
+        cmocka_unit_test_setup(test_refused, fresh),
         cmocka_unit_test_setup(test_usage, fresh),
         cmocka_unit_test_setup(test_interrupted, fresh),
+        cmocka_unit_test_setup(test_interrupted_hang, fresh),
         cmocka_unit_test_setup(test_budget, fresh),
         cmocka_unit_test_setup(test_killed, fresh),
         cmocka_unit_test_setup(test_killed_anywhere, fresh),

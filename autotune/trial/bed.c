@@ -4,11 +4,14 @@
 #define _DEFAULT_SOURCE /* sysconf's _SC_NPROCESSORS_ONLN */
 #include "bed.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <fbq/host/half.h>
 
 #include "../../bench/kernels.h"
 #include "plant.h"
@@ -104,6 +107,8 @@ static void problem_close(bed *b)
         graph_free(&b->floor_graph);
     b->floor_graph.exec = NULL;
     layers_close(&b->l);
+    free(b->right_y);
+    b->right_y = NULL;
     gpu_free(&b->g, &b->scratch);
     gpu_free(&b->g, &b->state);
     b->scratch_bytes = b->state_bytes = 0;
@@ -134,7 +139,8 @@ static int sum_take(bed *b, unsigned *sum, fail *f)
         CUDA(f, fill_checksum_launch(l->down, count * l->down_stride / 4, b->sum, b->g.stream));
         CUDA(f, fill_checksum_launch(l->up, count * l->up_stride / 4, b->sum, b->g.stream));
     }
-    CUDA(f, fill_checksum_launch(l->x, (size_t)(l->m_max * l->k) / 2, b->sum, b->g.stream));
+    CUDA(f, fill_checksum_launch(l->x, ((size_t)l->m_max * (size_t)l->k + 1) / 2, b->sum,
+                                 b->g.stream));
     return gpu_download(&b->g, sum, b->sum, sizeof *sum, f);
 }
 
@@ -193,6 +199,9 @@ static void compile_one(bed *b, candidate *c)
                     &error) != FBQ_OK) {
         c->plan = NULL;
         snprintf(c->why, sizeof c->why, "%s", error.detail);
+        for (char *at = c->why; *at; at++) /* a compiler's log has lines */
+            if (*at == '\n')
+                *at = ' ';
     }
 }
 
@@ -305,76 +314,146 @@ static int enqueue(void *user, int layer, cudaStream_t stream, fail *f)
     return status == FBQ_OK ? 0 : failf(f, "fbq_linear: %s", fbq_status_string(status));
 }
 
-/* Is what no kernel may write as it was? Where it is not, this process has nothing left to trust.
- */
+/* Layer 0 last, whose y is known. */
+static int enqueue_chain(void *user, int layer, cudaStream_t stream, fail *f)
+{
+    const running *r = user;
+    return enqueue(user, (layer + 1) % r->b->l.count, stream, f);
+}
+
+/* Is what no kernel may write as it was? */
 static int untouched(bed *b, fail *f)
 {
     unsigned sum;
-    int wrong = gpu_guards_check(&b->g, f) || sum_take(b, &sum, f);
-    if (!wrong && sum != b->right_sum)
-        wrong = failf(f, "weights, factors or x were overwritten");
-    b->broken |= wrong;
-    return wrong;
+    TRY(gpu_guards_check(&b->g, f));
+    TRY(sum_take(b, &sum, f));
+    return sum == b->right_sum ? 0 : failf(f, "weights, factors or x were overwritten");
 }
 
-static int check(bed *b, candidate *c, int chain, double *error, fail *f)
+/* All of y beside that of the first pick that was right, row by row. */
+static int same_y(bed *b, double most, fail *f)
+{
+    const layers *l = &b->l;
+    const size_t count = (size_t)l->m_max * (size_t)l->n;
+    if (!b->right_y) {
+        b->right_y = malloc(count * sizeof *b->right_y);
+        if (!b->right_y)
+            return failf(f, "no memory for y");
+        memcpy(b->right_y, l->y_host, count * sizeof *b->right_y);
+        return 0;
+    }
+    for (int row = 0; row < l->m_max; row++) {
+        double difference = 0, norm = 0;
+        for (int64_t i = row * l->n; i < (row + 1) * l->n; i++) {
+            const double right = (double)fbq_f32_of_word(l->type, b->right_y[i]),
+                         y = (double)fbq_f32_of_word(l->type, l->y_host[i]);
+            difference += (y - right) * (y - right);
+            norm += right * right;
+        }
+        if (!(sqrt(difference / norm) <= 2 * most)) /* NaN fails */
+            return failf(f, "wrong result: row %d of y is off by %.2e beside another pick's", row,
+                         sqrt(difference / norm));
+    }
+    return 0;
+}
+
+static int y_right(bed *b, double *error, fail *f)
+{
+    const double most = b->problem.x_type == FBQ_F16 ? MOST_ERROR : 8 * MOST_ERROR;
+    TRY(layers_check(&b->l, truth_of(b), b->problem.m_max, most, error, f));
+    return same_y(b, most, f);
+}
+
+/* A graph of a candidate, warmed up. */
+static int graph_need(bed *b, candidate *c, fail *f)
 {
     running r = {b, c->plan};
-    TRY(layers_poison(&b->l, f));
-    for (int i = 1; i <= chain; i++)
-        TRY(enqueue(&r, i % b->l.count, b->g.stream, f));
-    TRY(enqueue(&r, 0, b->g.stream, f));
-    TRY(plant(&b->g, &b->l, &c->pick, f));
-    return layers_check(&b->l, truth_of(b), b->problem.m_max,
-                        b->problem.x_type == FBQ_F16 ? MOST_ERROR : 8 * MOST_ERROR, error, f);
+    const sequence s = {enqueue_chain, &r, b->l.count};
+    double us;
+    if (c->graph.exec)
+        return 0;
+    TRY(graph_build(&b->g, &s, LAUNCHES, &c->graph, f));
+    for (int i = 0; i < WARM_UP_REPLAYS; i++)
+        TRY(graph_replay(&b->g, &c->graph, &us, f));
+    return 0;
+}
+
+/* Nothing of the picks before: no t in scratch, no epoch in state, no y. */
+static int clear(bed *b, fail *f)
+{
+    if (b->scratch)
+        CUDA(f, cudaMemsetAsync(b->scratch, 0xff, b->scratch_bytes, b->g.stream));
+    if (b->state)
+        CUDA(f, cudaMemsetAsync(b->state, 0, b->state_bytes, b->g.stream));
+    return layers_poison(&b->l, f);
+}
+
+/* The fault of what has just failed on the GPU. */
+static int failed_with(bed *b, fault fault)
+{
+    b->fault = b->g.lost ? FAULT_BROKEN : fault;
+    return 1;
 }
 
 int bed_check(bed *b, candidate *c, double *error, fail *f)
 {
+    running r = {b, c->plan};
+    double chained = 0, us;
     fail other;
-    double chained = 0;
-    const int wrong = check(b, c, 0, error, f) || check(b, c, b->l.count, &chained, f);
-    b->broken |= b->g.lost;
-    *error = chained > *error ? chained : *error;
-    if (b->broken)
-        return 1;
-    /* what it wrote elsewhere says more than what it wrote to y */
-    if (untouched(b, &other)) {
-        *f = other;
+    b->fault = FAULT_NONE;
+    if (untouched(b, f)) {
+        b->fault = FAULT_SPOILED;
         return 1;
     }
+    if (clear(b, f) || enqueue(&r, 0, b->g.stream, f) || plant(&b->g, &b->l, &c->pick, f) ||
+        gpu_wait(&b->g, f))
+        return failed_with(b, FAULT_NONE);
+    int wrong = y_right(b, error, f);
+    if (!wrong) {
+        if (graph_need(b, c, f) || layers_poison(&b->l, f) ||
+            graph_replay(&b->g, &c->graph, &us, f))
+            return failed_with(b, FAULT_NONE);
+        wrong = y_right(b, &chained, f);
+    }
+    if (wrong)
+        failed_with(b, FAULT_WRONG);
+    /* what it wrote elsewhere says more than what it wrote to y */
+    if (!b->g.lost && untouched(b, &other)) {
+        *f = other;
+        b->fault = FAULT_BROKEN;
+        return 1;
+    }
+    *error = chained > *error ? chained : *error;
     return wrong;
 }
 
 int bed_time(bed *b, candidate *c, double *us, fail *f)
 {
-    running r = {b, c->plan};
-    const sequence s = {enqueue, &r, b->l.count};
-    int failed = 0;
-    if (!c->graph.exec) {
-        failed = graph_build(&b->g, &s, LAUNCHES, &c->graph, f);
-        for (int i = 0; i < WARM_UP_REPLAYS && !failed; i++)
-            failed = graph_replay(&b->g, &c->graph, us, f);
-    }
+    double floor;
+    b->fault = FAULT_NONE;
+    if (graph_need(b, c, f))
+        return failed_with(b, FAULT_NONE);
     /* the first behind a pause, and behind another pick, is not what counts */
-    for (int i = 0; i < 2 && !failed; i++)
-        failed = graph_replay(&b->g, &c->graph, us, f);
-    b->broken |= b->g.lost;
-    TRY(failed);
-    const double least = POSSIBLE * b->floor->time[b->floor->has_pdl].median;
-    if (*us < least)
-        return failf(f, "impossible time refused: %.3f us for %.2f MB", *us,
-                     (double)b->floor->bytes / 1e6);
+    for (int i = 0; i < 2; i++)
+        if (graph_replay(&b->g, &c->graph, us, f))
+            return failed_with(b, FAULT_NONE);
+    /* the floor of when the problem began may have been measured beside something else */
+    if (*us < POSSIBLE * b->floor->time[b->floor->has_pdl].median) {
+        TRY(bed_floor(b, &floor, f));
+        if (*us < POSSIBLE * floor)
+            return failf(f, "impossible time refused: %.3f us for %.2f MB", *us,
+                         (double)b->floor->bytes / 1e6);
+    }
     return 0;
 }
 
 int bed_floor(bed *b, double *us, fail *f)
 {
-    int failed = 0;
-    for (int i = 0; i < 3 && !failed; i++)
-        failed = graph_replay(&b->g, &b->floor_graph, us, f);
-    b->broken |= b->g.lost;
-    return failed;
+    b->fault = FAULT_NONE;
+    for (int i = 0; i < 3; i++)
+        if (graph_replay(&b->g, &b->floor_graph, us, f))
+            return failed_with(b, FAULT_NONE);
+    return 0;
 }
 
 int bed_start(bed *b, double ms[3], int *compiled, fail *f)
@@ -394,7 +473,6 @@ int bed_start(bed *b, double ms[3], int *compiled, fail *f)
     ms[0] = b->open_ms;
     ms[1] = 1e3 * (prepared - begin);
     ms[2] = 1e3 * (now_seconds() - ready);
-    b->broken |= b->g.lost;
     if (!b->g.lost)
         fbq_plan_free(plan);
     return failed;

@@ -1,8 +1,7 @@
 /* bed.h: the test bed of fbq-trial: one GPU, a problem's layers on it, and picks as plans that can
  * be checked and timed.
  *
- * Functions return 0, or 1 with the reason in `f`; where b->broken is set as well nothing more can
- * be asked of this process.
+ * Functions return 0, or 1 with the reason in `f`, and b->fault then says whose fault that is.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef BED_H
@@ -10,6 +9,13 @@
 
 #include "../../bench/floor.h"
 #include "../../bench/layers.h"
+
+typedef enum fault {
+    FAULT_NONE,   /* it cannot be done: no pick's */
+    FAULT_WRONG,  /* the pick in hand computes what is wrong */
+    FAULT_BROKEN, /* the pick in hand left nothing to go on with */
+    FAULT_SPOILED /* a pick before it did */
+} fault;
 
 typedef struct candidate {
     int number; /* by which it is asked for */
@@ -25,7 +31,7 @@ typedef struct bed {
     double open_ms; /* that fbq_open took */
     char uuid[64];
     size_t cold_bytes;
-    int broken; /* the context, or what the layers hold */
+    fault fault;
     /* the problem in hand */
     fbq_problem problem;
     fbq_kernel kernel; /* of the picks */
@@ -33,6 +39,7 @@ typedef struct bed {
     fbq_pick with; /* the other kernel's */
     layers l;
     unsigned *sum, right_sum; /* of all that no kernel may write */
+    uint16_t *right_y;        /* that of the first pick which was right; NULL: none yet */
     const floor_time *floor;
     read_shape floor_shape;
     graph floor_graph;
@@ -63,7 +70,8 @@ int bed_start(bed *b, double ms[3], int *compiled, fail *f);
 /* NULL: there is none. */
 candidate *bed_find(bed *b, int number);
 
-/* Run a pick alone, then in a chain of layers: y right both times, nothing else written. */
+/* Run a pick alone, then as it will be timed: y right both times, over the rows that layers_check
+ * samples by the reference, over all by the first pick that was right; nothing else written. */
 int bed_check(bed *b, candidate *c, double *error, fail *f);
 
 /* Microseconds a layer, of a chain of cold ones. */

@@ -19,8 +19,8 @@ int plant(gpu *g, layers *l, const fbq_pick *pick, fail *f)
     if (!strncmp(what, "fault ", 6))
         CUDA(f, plant_write((unsigned *)64, 1, 0, g->stream));
     else if (!strncmp(what, "beyond ", 7))
-        CUDA(f, plant_write((unsigned *)(l->y + (size_t)l->m_max * (size_t)l->n * 2 + 1024), 1, 0,
-                            g->stream));
+        CUDA(f, plant_write((unsigned *)(l->y + ((size_t)l->m_max * (size_t)l->n * 2 + 3) / 4 * 4),
+                            1, 0, g->stream));
     else if (!strncmp(what, "weights ", 8))
         CUDA(f, plant_write((unsigned *)(l->weights + l->weights_stride / 8 * 4), 1, 7, g->stream));
     else if (!strncmp(what, "nan ", 4))

@@ -1,8 +1,8 @@
 /* plant.h: faults on purpose, to see that the tuner blames the right pick for each.
  *
  * FBQ_TRIAL_PLANT is "HOW PICK": behind a pick whose text holds PICK runs a kernel that writes
- * where no memory is (fault), behind y (beyond), over weights (weights), a NaN into y (nan), or
- * that does not end (hang).
+ * where no memory is (fault), just behind y (beyond), over weights (weights), a NaN into y (nan),
+ * or that does not end (hang).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PLANT_H

@@ -15,12 +15,12 @@
 enum { LINE = 2048, MOST_PICKS = 4096 };
 
 static bed b;
-static int is_open;
+static int is_open, over; /* over: nothing more can be asked of this process */
 static FILE *out; /* the answers; standard output itself is for whoever prints by accident */
 
 static void say_no(const char *sentence)
 {
-    fprintf(out, "%s %s\n", b.broken ? "broken" : "no", sentence);
+    fprintf(out, "no %s\n", sentence);
 }
 
 /* A sentence is one line. */
@@ -29,7 +29,9 @@ static void failed(fail *f)
     for (char *at = f->text; *at; at++)
         if (*at == '\n')
             *at = ' ';
-    say_no(f->text);
+    static const char *const words[] = {"no", "wrong", "broken", "spoiled"};
+    over = b.fault == FAULT_BROKEN || b.fault == FAULT_SPOILED || b.g.lost;
+    fprintf(out, "%s %s\n", over && b.fault < FAULT_BROKEN ? "broken" : words[b.fault], f->text);
 }
 
 /* "0", or "0 FOLDER". */
@@ -153,6 +155,7 @@ static void answer(const char *line)
 {
     char request[16] = "";
     int used = 0;
+    b.fault = FAULT_NONE;
     sscanf(line, "%15s %n", request, &used);
     const char *rest = line + used;
     if (!strcmp(request, "gpu") && !is_open)
@@ -192,12 +195,12 @@ int main(int count, char **words)
         return 1;
     if (!getenv("FBQ_TRIAL_VERBOSE") && !freopen("/dev/null", "w", stderr))
         return 1;
-    while (!b.broken && fgets(line, sizeof line, stdin)) {
+    while (!over && fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         answer(line);
         fflush(out);
     }
-    if (is_open && !b.broken)
+    if (is_open && !over)
         bed_close(&b);
     return 0;
 }

@@ -5,9 +5,10 @@
  *                         distance (space_distance). Without: all take 4
  *     FAKE_TRIAL_PLANT    faults, each "HOW REQUEST PART", with semicolons between: asked about a
  *                         pick whose text holds PART (any, where it is empty) it will die, hang,
- *                         answer no, nan or rubbish, say too much, or call it unfit (compile)
+ *                         answer no, wrong, broken, spoiled, nan or rubbish, say too much, be
+ *                         wrong behind the first times (late), or call it unfit (compile)
  *     FAKE_TRIAL_LOG      a file that gets a line for each request, with the process's number
- *     FAKE_TRIAL_GPU      another GPU's UUID
+ *     FAKE_TRIAL_GPU      another GPU's UUID; "*": one for each process
  *     FAKE_TRIAL_SLOWLY   milliseconds that a check lasts
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -69,10 +70,19 @@ static int misbehave(const char *request, const char *text)
             ;
         if (!strcmp(how, "unfit"))
             return 2;
-        printf(!strcmp(how, "no")     ? "no wrong result\n"
-               : !strcmp(how, "nan")  ? "ok nan\n"
-               : !strcmp(how, "much") ? "%01100d\n"
-                                      : "rubbish%d\n",
+        if (!strcmp(how, "late")) { /* wrong, but not the first time */
+            if (measured == 0)
+                return 0;
+            printf("wrong by now\n");
+            return 1;
+        }
+        printf(!strcmp(how, "no")        ? "no such luck\n"
+               : !strcmp(how, "wrong")   ? "wrong y is not what it should be\n"
+               : !strcmp(how, "broken")  ? "broken by this pick\n"
+               : !strcmp(how, "spoiled") ? "spoiled by another pick\n"
+               : !strcmp(how, "nan")     ? "ok nan\n"
+               : !strcmp(how, "much")    ? "%01100d\n"
+                                         : "rubbish%d\n",
                0);
         return 1;
     }
@@ -140,10 +150,15 @@ static void answer_one(char *line)
     if (strcmp(request, "compile") && misbehave(request, which < 0 ? rest : pick))
         return;
     if (!strcmp(request, "gpu")) {
+        char uuid[64] = "GPU-fake";
         sscanf(rest, "%*d %255s", cubins);
+        if (*setting("FAKE_TRIAL_GPU"))
+            snprintf(uuid, sizeof uuid, "%s", setting("FAKE_TRIAL_GPU"));
+        if (!strcmp(uuid, "*"))
+            snprintf(uuid, sizeof uuid, "GPU-%ld", (long)getpid());
         printf("ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536 "
                "nvrtc=13000 driver=13000 uuid=%s name=NVIDIA H200\n",
-               *setting("FAKE_TRIAL_GPU") ? setting("FAKE_TRIAL_GPU") : "GPU-fake");
+               uuid);
     } else if (!strcmp(request, "problem")) {
         memset(known, 0, sizeof known);
         printf(fbq_record_parse(rest, &record, NULL) == FBQ_OK ? "ok\n" : "no such record\n");
