@@ -28,4 +28,16 @@ int failf(fail *f, const char *format, ...);
                          cudaGetErrorString(cuda_result_));                         \
     } while (0)
 
+/* A call of fbq whose error goes into fbq_error_. */
+#define FBQ(f, call)                                                             \
+    do {                                                                         \
+        fbq_error fbq_error_;                                                    \
+        memset(&fbq_error_, 0, sizeof fbq_error_);                               \
+        fbq_status fbq_status_ = (call);                                         \
+        if (fbq_status_ != FBQ_OK)                                               \
+            return failf((f), "%.60s...: %s", #call,                             \
+                         fbq_error_.detail[0] ? fbq_error_.detail                \
+                                              : fbq_status_string(fbq_status_)); \
+    } while (0)
+
 #endif /* FBQ_BENCH_FAIL_H */

@@ -47,6 +47,22 @@ static size_t aligned(size_t bytes)
     return (bytes + FBQ_ALIGN - 1) / FBQ_ALIGN * FBQ_ALIGN;
 }
 
+fbq_call layers_call(const layers *l, int layer, int m, int branch)
+{
+    const size_t i = (size_t)layer;
+    fbq_call call;
+    memset(&call, 0, sizeof call);
+    call.m = m;
+    call.x = l->x;
+    call.y = l->y;
+    call.weights = l->weights + i * l->weights_stride;
+    if (branch) {
+        call.down = l->down + i * l->down_stride;
+        call.up = l->up + i * l->up_stride;
+    }
+    return call;
+}
+
 fbq_shape layers_shape(const layers *l, int64_t rank)
 {
     fbq_shape shape = l->shape;
@@ -78,17 +94,6 @@ size_t layers_bytes(const layers *l, truth what)
     return int4 +
            (l->format.factor_type == FBQ_I8 ? numbers + 4 * (ranks + (size_t)l->n) : 2 * numbers);
 }
-
-#define FBQ(f, call)                                                             \
-    do {                                                                         \
-        fbq_error fbq_error_;                                                    \
-        memset(&fbq_error_, 0, sizeof fbq_error_);                               \
-        fbq_status fbq_status_ = (call);                                         \
-        if (fbq_status_ != FBQ_OK)                                               \
-            return failf((f), "%.60s...: %s", #call,                             \
-                         fbq_error_.detail[0] ? fbq_error_.detail                \
-                                              : fbq_status_string(fbq_status_)); \
-    } while (0)
 
 /* A packed part of `rows` rows with random scales (2^-7 .. 2^-6) and zero points, codes all 0. */
 static int weights_template(const layers *l, int64_t rows, fbq_layout *layout, uint8_t **packed,

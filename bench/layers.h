@@ -62,6 +62,9 @@ int layers_open(layers *l, gpu *g, const options *o, int64_t n, int64_t k, size_
 int layers_need_fp16(layers *l, size_t cold_bytes, int hot, fail *f);
 void layers_close(layers *l);
 
+/* A call of one of them, with or without its sub-branch; scratch, state and chained are left. */
+fbq_call layers_call(const layers *l, int layer, int m, int branch);
+
 /* Before a run that is to be checked: every element of y becomes a NaN. */
 int layers_poison(layers *l, fail *f);
 

@@ -67,18 +67,7 @@ int variant_possible(const bench *b, variant v, int m)
 static int fbq_enqueue(bench *b, const fbq_plan *plan, int branch, int layer, cudaStream_t stream,
                        fail *f)
 {
-    const layers *l = &b->l;
-    size_t i = (size_t)layer;
-    fbq_call call;
-    memset(&call, 0, sizeof call);
-    call.m = b->o.m[b->m];
-    call.x = l->x;
-    call.y = l->y;
-    call.weights = l->weights + i * l->weights_stride;
-    if (branch) {
-        call.down = l->down + i * l->down_stride;
-        call.up = l->up + i * l->up_stride;
-    }
+    fbq_call call = layers_call(&b->l, layer, b->o.m[b->m], branch);
     call.scratch = b->scratch;
     call.scratch_bytes = b->scratch_bytes;
     call.state = b->state;

@@ -26,17 +26,6 @@
 #define GUARD_BYTES 65536
 #define MOST_THREADS 64
 
-#define FBQ(f, call)                                                             \
-    do {                                                                         \
-        fbq_error fbq_error_;                                                    \
-        memset(&fbq_error_, 0, sizeof fbq_error_);                               \
-        fbq_status fbq_status_ = (call);                                         \
-        if (fbq_status_ != FBQ_OK)                                               \
-            return failf((f), "%s",                                              \
-                         fbq_error_.detail[0] ? fbq_error_.detail                \
-                                              : fbq_status_string(fbq_status_)); \
-    } while (0)
-
 static int64_t ranks_of(const fbq_problem *problem)
 {
     int64_t ranks = 0;
@@ -293,18 +282,7 @@ static int enqueue(void *user, int layer, cudaStream_t stream, fail *f)
 {
     const running *r = user;
     const bed *b = r->b;
-    const layers *l = &b->l;
-    const size_t i = (size_t)layer;
-    fbq_call call;
-    memset(&call, 0, sizeof call);
-    call.m = b->problem.m_max;
-    call.x = l->x;
-    call.y = l->y;
-    call.weights = l->weights + i * l->weights_stride;
-    if (l->down) {
-        call.down = l->down + i * l->down_stride;
-        call.up = l->up + i * l->up_stride;
-    }
+    fbq_call call = layers_call(&b->l, layer, b->problem.m_max, b->l.down != NULL);
     call.scratch = b->scratch;
     call.scratch_bytes = b->scratch_bytes;
     call.state = b->state;
@@ -388,9 +366,12 @@ static int clear(bed *b, fail *f)
     return layers_poison(&b->l, f);
 }
 
-/* The fault of what has just failed on the GPU. */
+/* The fault of what has just failed on the GPU: whichever call it was, an error that stays is the
+ * pick's in hand. */
 static int failed_with(bed *b, fault fault)
 {
+    const cudaError_t now = cudaEventQuery(b->g.stop);
+    b->g.lost |= now != cudaSuccess && now != cudaErrorNotReady;
     b->fault = b->g.lost ? FAULT_BROKEN : fault;
     return 1;
 }

@@ -26,12 +26,14 @@ static void say_no(const char *sentence)
 /* A sentence is one line. */
 static void failed(fail *f)
 {
+    static const char *const words[] = {"no", "wrong", "broken", "spoiled"};
     for (char *at = f->text; *at; at++)
         if (*at == '\n')
             *at = ' ';
-    static const char *const words[] = {"no", "wrong", "broken", "spoiled"};
-    over = b.fault == FAULT_BROKEN || b.fault == FAULT_SPOILED || b.g.lost;
-    fprintf(out, "%s %s\n", over && b.fault < FAULT_BROKEN ? "broken" : words[b.fault], f->text);
+    if (b.g.lost && b.fault != FAULT_SPOILED)
+        b.fault = FAULT_BROKEN;
+    over = b.fault >= FAULT_BROKEN;
+    fprintf(out, "%s %s\n", words[b.fault], f->text);
 }
 
 /* "0", or "0 FOLDER". */
