@@ -179,6 +179,9 @@ static int tear_down(void **state)
 {
     (void)state;
     folder_remove(folder);
+#ifdef FBQ_PLAYED_TRIAL
+    unlink(P_tmpdir "/fbq-tune-GPU-5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a.lock");
+#endif
     return 0;
 }
 

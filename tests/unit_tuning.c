@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <glob.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -329,7 +330,7 @@ static void blamed(const char *how, const char *at, const char *word)
     setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
     snprintf(text, sizeof text, "%s %s %s", how, at, near_text(3));
     plant(text);
-    assert_int_equal(TUNE(LAYER, "--patience", "0.3"), 0);
+    assert_int_equal(TUNE(LAYER, "--patience", "3"), 0);
     assert_true(says("1 blamed"));
     assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
     assert_true(r.pick.stages != 3 || r.pick.warps != first.warps || r.pick.tiles != first.tiles);
@@ -446,7 +447,7 @@ static void test_many_die(void **state)
     (void)state;
     setenv("FAKE_TRIAL_FASTEST", near_text(2), 1);
     plant("die check warps=8;hang check warps=12;die time stages=3");
-    assert_int_equal(TUNE(LAYER, "--patience", "0.2"), 0);
+    assert_int_equal(TUNE(LAYER, "--patience", "2"), 0);
     assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
     assert_true(r.pick.warps != 8 && r.pick.warps != 12 && r.pick.stages != 3);
     assert_true(lines_with(quarantine, "died", "warps=8") >= 2);
@@ -606,16 +607,16 @@ static void test_budget(void **state)
     (void)state;
     setenv("FAKE_TRIAL_SLOWLY", "20", 1);
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    assert_int_equal(TUNE("--preset", "llama-3-8b", "--budget", "1s"), 4);
+    assert_int_equal(TUNE("--preset", "llama-3-8b", "--budget", "3s"), 4);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    assert_in_range(end.tv_sec - begin.tv_sec, 0, 4);
+    assert_in_range(end.tv_sec - begin.tv_sec, 0, 9); /* all of it takes 12 */
     assert_true(says("out of time"));
     assert_true(lines_with(wisdom, "fbq1 fused", "") >= 1);
     setenv("FAKE_TRIAL_SLOWLY", "500", 1); /* not even one problem's checks */
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    assert_int_equal(TUNE(LAYER, "--again", "--budget", "1s"), 4);
+    assert_int_equal(TUNE(LAYER, "--again", "--budget", "2s"), 4);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    assert_in_range(end.tv_sec - begin.tv_sec, 0, 3);
+    assert_in_range(end.tv_sec - begin.tv_sec, 0, 9);
     assert_true(says("goes on from here"));
 }
 
@@ -758,9 +759,14 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+    glob_t others;
     (void)state;
     folder_remove(folder);
     unlink(P_tmpdir "/fbq-tune-GPU-fake.lock");
+    if (glob(P_tmpdir "/fbq-tune-GPU-other-*", 0, NULL, &others) == 0)
+        for (size_t i = 0; i < others.gl_pathc; i++)
+            unlink(others.gl_pathv[i]);
+    globfree(&others);
     for (int i = 0; i < MANY; i++) {
         char path[64];
         snprintf(path, sizeof path, P_tmpdir "/fbq-tune-GPU-%d.lock", i);

@@ -155,7 +155,7 @@ static void answer_one(char *line)
         if (*setting("FAKE_TRIAL_GPU"))
             snprintf(uuid, sizeof uuid, "%s", setting("FAKE_TRIAL_GPU"));
         if (!strcmp(uuid, "*"))
-            snprintf(uuid, sizeof uuid, "GPU-%ld", (long)getpid());
+            snprintf(uuid, sizeof uuid, "GPU-other-%ld", (long)getpid());
         printf("ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536 "
                "nvrtc=13000 driver=13000 uuid=%s name=NVIDIA H200\n",
                uuid);
