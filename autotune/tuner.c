@@ -387,15 +387,21 @@ static void describe(tuner *u, const fbq_problem *problem, fbq_kernel kernel, tu
     date_now(t->record.date);
 }
 
-/* What won is right still, after all the runs in which it was timed. */
+/* What won is right still, after all the runs in which it was timed; unless that is seen, it did
+ * not win. */
 static void check_again(job *j)
 {
     const int best = j->out->result.best;
-    if (best == 0 || j->out->result.end != SEARCH_DONE || !restore(j))
+    answer a = ANSWER_STOPPED;
+    if (best == 0 || j->out->result.end != SEARCH_DONE)
         return;
-    if (!j->fit[best] || try(j, "check", best, 1) != ANSWER_OK)
-        snprintf(j->out->why, sizeof j->out->why,
-                 "the fastest pick was wrong behind its timing: %.900s", j->u->t.text);
+    if (restore(j) && j->fit[best])
+        a = try(j, "check", best, 1);
+    if (a == ANSWER_STOPPED && !j->given_up)
+        j->out->result.end = SEARCH_STOPPED;
+    else if (a != ANSWER_OK && !j->given_up)
+        snprintf(j->out->why, sizeof j->out->why, "the fastest pick failed a second check: %.900s",
+                 j->u->t.text);
 }
 
 /* Search a space, which is released. */

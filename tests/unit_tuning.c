@@ -422,7 +422,7 @@ static void test_wrong_at_last(void **state)
     setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
     plant("late check stages=3");
     assert_int_equal(TUNE(LAYER), 4);
-    assert_true(says("wrong behind its timing"));
+    assert_true(says("failed a second check: by now"));
     assert_false(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
     assert_int_equal(TUNE(LAYER), 0);
     assert_true(says(" 1 passed over"));
