@@ -296,8 +296,6 @@ static void conclude(search *a)
     search_result *r = a->result;
     r->default_us = median_of(a, 0, r->best, NULL);
     r->us = median_of(a, r->best, 0, &r->spread);
-    if (a->s->count == 2)
-        r->other_us = median_of(a, 1, 0, NULL);
     for (int i = 0; i < a->s->count && a->calls->timed; i++)
         if (a->slot[i] >= 0 && a->slot[0] >= 0) {
             int count;

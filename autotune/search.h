@@ -60,7 +60,6 @@ typedef struct search_result {
     int best;           /* number of the pick; 0, the default, where none is clearly faster */
     double us, spread;  /* of the best: median and width of the middle half of its times */
     double default_us;  /* median of the default's times in the same passes */
-    double other_us;    /* of two picks: the median of the one that is not the default */
     int tried, refused; /* picks that were timed; those that were not fit for it */
     int repeated;       /* rounds that were measured again */
 } search_result;

@@ -86,9 +86,3 @@ int session_over(const tuner *u)
 {
     return session_interrupted || (u->end > 0 && tuner_now() >= u->end);
 }
-
-void session_duration(double seconds, char *text, size_t bytes)
-{
-    const int whole = (int)(seconds + 0.5);
-    snprintf(text, bytes, "%d:%02d", whole / 60, whole % 60);
-}

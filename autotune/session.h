@@ -21,7 +21,4 @@ outcome session_open(const options *o, tuner *u);
 /* Interrupted, or out of --budget. */
 int session_over(const tuner *u);
 
-/* "1:05" */
-void session_duration(double seconds, char *text, size_t bytes);
-
 #endif /* SESSION_H */

@@ -127,6 +127,13 @@ static void log_time(void *user, const fbq_record *record, double us, search_int
     json_decref(line);
 }
 
+/* "1:05" */
+static void duration(double seconds, char *text, size_t bytes)
+{
+    const int whole = (int)(seconds + 0.5);
+    snprintf(text, bytes, "%d:%02d", whole / 60, whole % 60);
+}
+
 static void tell(const run *r, const tuned *t, int number, int count)
 {
     char shape[128], format[128], pick[256], left[32];
@@ -152,7 +159,7 @@ static void tell(const run *r, const tuned *t, int number, int count)
         fprintf(stderr, ", %d blamed, %d passed over", t->blamed, t->passed_over);
     if (s->repeated)
         fprintf(stderr, ", %d rounds repeated", s->repeated);
-    session_duration(each * (r->left - 1), left, sizeof left);
+    duration(each * (r->left - 1), left, sizeof left);
     fprintf(stderr, r->left > 1 ? "; about %s left\n" : "\n", left);
 }
 

@@ -30,7 +30,21 @@ static int with_of(const fbq_wisdom *wisdom, const fbq_record *record, const fbq
            with->slices == 0;
 }
 
-static void verdict_of(const tuned *t, char *text, size_t bytes)
+/* The record in hand, and what else was timed beside it: its default. */
+typedef struct beside {
+    const fbq_record *record;
+    double us; /* 0: the record is the default */
+} beside;
+
+static void take_time(void *user, const fbq_record *record, double us, search_interval ratio)
+{
+    beside *b = user;
+    (void)ratio;
+    if (memcmp(&record->pick, &b->record->pick, sizeof record->pick) != 0)
+        b->us = us;
+}
+
+static void verdict_of(const tuned *t, double default_us, char *text, size_t bytes)
 {
     const search_result *r = &t->result;
     if (t->why[0])
@@ -41,16 +55,16 @@ static void verdict_of(const tuned *t, char *text, size_t bytes)
         snprintf(text, bytes, "cannot be measured");
     else if (r->best)
         snprintf(text, bytes, "the default is faster: %.2f us", r->us);
-    else if (r->other_us > 0)
-        snprintf(text, bytes, "holds: the default takes %.2f us", r->other_us);
+    else if (default_us > 0)
+        snprintf(text, bytes, "holds: the default takes %.2f us", default_us);
     else
         snprintf(text, bytes, "holds: it is the default");
 }
 
-static void tell(const fbq_record *record, const tuned *t, json_t *list)
+static void tell(const fbq_record *record, const tuned *t, double default_us, json_t *list)
 {
     char shape[128], format[128], pick[256], verdict[1024];
-    verdict_of(t, verdict, sizeof verdict);
+    verdict_of(t, default_us, verdict, sizeof verdict);
     record_shape(record, shape, sizeof shape);
     record_format(record, format, sizeof format);
     fbq_pick_print(&record->pick, pick, sizeof pick);
@@ -72,6 +86,7 @@ static outcome verify_all(const options *o, tuner *u, const fbq_wisdom *wisdom, 
     for (size_t i = 0; i < fbq_wisdom_count(wisdom); i++) {
         const fbq_record *record = fbq_wisdom_record(wisdom, i);
         const int down = record->pick.kernel == FBQ_KERNEL_DOWN;
+        beside other = {record, 0};
         fbq_pick with;
         tuned t;
         if (!record_wanted(record, o) || !is_here(wisdom, record, &u->gpu) ||
@@ -82,12 +97,14 @@ static outcome verify_all(const options *o, tuner *u, const fbq_wisdom *wisdom, 
             break;
         }
         count++;
+        u->timed = take_time;
+        u->user = &other;
         tuner_verify(u, record, down ? &with : NULL, &t);
         if (!t.why[0] && t.result.end == SEARCH_DONE && !t.result.best)
             held++;
         else
             end = OUTCOME_PARTLY;
-        tell(record, &t, list);
+        tell(record, &t, other.us, list);
     }
     fprintf(stderr, "fbq-tune: verify: %d of %d records of this GPU hold%s\n", held, count,
             session_over(u) ? "; stopped before the end" : "");

@@ -251,6 +251,7 @@ static void test_verify(void **state)
     assert_int_equal(TUNE("--shape", "4096x4096", "--m", "1,16"), 0);
     assert_int_equal(VERIFY("--device", "0"), 0);
     assert_true(says("3 of 3 records of this GPU hold"));
+    assert_true(says("| holds: the default takes 4.1") && says("| holds: it is the default"));
     fbq_pick_print(&first, text, sizeof text);
     setenv("FAKE_TRIAL_FASTEST", text, 1); /* as after other kernels or another driver */
     assert_int_equal(VERIFY("--kernel", "fused"), 4);

@@ -26,17 +26,9 @@
 #define GUARD_BYTES 65536
 #define MOST_THREADS 64
 
-static int64_t ranks_of(const fbq_problem *problem)
-{
-    int64_t ranks = 0;
-    for (int i = 0; i < problem->shape.segments; i++)
-        ranks += problem->shape.segment[i].r;
-    return ranks;
-}
-
 static truth truth_of(const bed *b)
 {
-    return ranks_of(&b->problem) ? TRUTH_BRANCH : TRUTH_INT4;
+    return b->l.layout.rank_tiles ? TRUTH_BRANCH : TRUTH_INT4;
 }
 
 /* ---- Opening ---- */
