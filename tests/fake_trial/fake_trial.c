@@ -8,7 +8,7 @@
  *                         answer no, wrong, broken, spoiled, nan or rubbish, say too much, be
  *                         wrong behind the first times (late), or call it unfit (compile)
  *     FAKE_TRIAL_LOG      a file that gets a line for each request, with the process's number
- *     FAKE_TRIAL_GPU      another GPU's UUID; "*": one for each process
+ *     FAKE_TRIAL_GPU      the GPU's UUID; with "*" at its end one for each process
  *     FAKE_TRIAL_SLOWLY   milliseconds that a check lasts
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -150,12 +150,11 @@ static void answer_one(char *line)
     if (strcmp(request, "compile") && misbehave(request, which < 0 ? rest : pick))
         return;
     if (!strcmp(request, "gpu")) {
-        char uuid[64] = "GPU-fake";
+        char uuid[64];
+        snprintf(uuid, sizeof uuid, "%s", setting("FAKE_TRIAL_GPU"));
+        if (uuid[strcspn(uuid, "*")])
+            snprintf(uuid + strcspn(uuid, "*"), 24, "-%ld", (long)getpid());
         sscanf(rest, "%*d %255s", cubins);
-        if (*setting("FAKE_TRIAL_GPU"))
-            snprintf(uuid, sizeof uuid, "%s", setting("FAKE_TRIAL_GPU"));
-        if (!strcmp(uuid, "*"))
-            snprintf(uuid, sizeof uuid, "GPU-other-%ld", (long)getpid());
         printf("ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536 "
                "nvrtc=13000 driver=13000 uuid=%s name=NVIDIA H200\n",
                uuid);

@@ -83,7 +83,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     p->major = 9;
     p->multiProcessorCount = 132;
     p->l2CacheSize = 4096;
-    memset(p->uuid.bytes, 0x5a, sizeof p->uuid.bytes);
+    const int uuid = getenv("PLAYED_UUID") ? atoi(getenv("PLAYED_UUID")) : 0;
+    memcpy(p->uuid.bytes, &uuid, sizeof uuid);
     return broken;
 }
 
