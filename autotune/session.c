@@ -73,7 +73,7 @@ outcome session_open(const options *o, tuner *u)
     u->rigor = o->rigor;
     u->device = o->device;
     u->patience = o->patience;
-    u->end = o->budget > 0 ? tuner_now() + o->budget : 0;
+    u->end = o->budget > 0 ? trials_now() + o->budget : 0;
     u->note = note;
     if (!program)
         return OUTCOME_LACKING;
@@ -84,5 +84,5 @@ outcome session_open(const options *o, tuner *u)
 
 int session_over(const tuner *u)
 {
-    return session_interrupted || (u->end > 0 && tuner_now() >= u->end);
+    return session_interrupted || (u->end > 0 && trials_now() >= u->end);
 }

@@ -21,7 +21,7 @@ extern char **environ;
 /* A killed process that the driver still holds is waited for so long, then left behind. */
 #define REAP_SECONDS 30
 
-static double now(void)
+double trials_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -114,10 +114,10 @@ int trials_start(trials *t)
 /* Its end, waited for; how it ended, where that is known. */
 static void reap(trials *t, int *status)
 {
-    const double end = now() + REAP_SECONDS;
+    const double end = trials_now() + REAP_SECONDS;
     pid_t ended = 0;
     *status = 0;
-    while ((ended = waitpid(t->child, status, WNOHANG)) == 0 && now() < end)
+    while ((ended = waitpid(t->child, status, WNOHANG)) == 0 && trials_now() < end)
         nanosleep(&(struct timespec){0, 2000000}, NULL);
     if (ended == 0)
         fprintf(stderr, "fbq-tune: process %ld was killed and does not end; it is left behind\n",
@@ -141,11 +141,11 @@ static answer died(trials *t, const char *what)
 {
     int status;
     /* one that has closed its output may be about to end with a status that says why */
-    const double end = now() + 1;
+    const double end = trials_now() + 1;
     siginfo_t info;
     memset(&info, 0, sizeof info);
     while (waitid(P_PID, (id_t)t->child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid == 0 && now() < end)
+           info.si_pid == 0 && trials_now() < end)
         nanosleep(&(struct timespec){0, 2000000}, NULL);
     kill(t->child, SIGKILL);
     close(t->to);
@@ -172,7 +172,7 @@ static answer wait_for(trials *t, int file, short events, double end)
 {
     for (;;) {
         struct pollfd p = {file, events, 0};
-        const double left = end - now();
+        const double left = end - trials_now();
         if (*t->stop)
             return killed(t, ANSWER_STOPPED, "interrupted");
         if (left <= 0)
@@ -244,7 +244,7 @@ static int begins(const char *line, const char *word)
 answer trials_ask(trials *t, double seconds, void (*each)(void *user, const char *line), void *user,
                   const char *format, ...)
 {
-    const double end = now() + seconds;
+    const double end = trials_now() + seconds;
     char line[sizeof t->text];
     va_list values;
     answer a;

@@ -58,6 +58,9 @@ typedef struct trials {
     char text[1024]; /* the last answer behind "ok" or "no", or why there is none */
 } trials;
 
+/* Seconds of a clock that nobody sets. */
+double trials_now(void);
+
 /* Spawn a child, unless there is one. 0 with the reason in t->text. SIGPIPE must be ignored:
  * writing to a child that is gone is no reason to end. */
 int trials_start(trials *t);

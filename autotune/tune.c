@@ -138,7 +138,7 @@ static void tell(const run *r, const tuned *t, int number, int count)
 {
     char shape[128], format[128], pick[256], left[32];
     const search_result *s = &t->result;
-    const double each = (tuner_now() - r->begin) / (r->done + r->missed + 1);
+    const double each = (trials_now() - r->begin) / (r->done + r->missed + 1);
     record_shape(&t->record, shape, sizeof shape);
     record_format(&t->record, format, sizeof format);
     fbq_pick_print(&t->record.pick, pick, sizeof pick);
@@ -207,7 +207,7 @@ static outcome tune_all(run *r, const fbq_problem *list, int count)
     if (end == OUTCOME_DONE)
         fprintf(stderr, "fbq-tune: tune: %s, %d SMs: %d problems, %d of them tuned already\n",
                 r->u.gpu.name, r->u.gpu.sms, count, count - r->left);
-    r->begin = tuner_now();
+    r->begin = trials_now();
     for (int i = 0; i < count && end != OUTCOME_FAILED && !session_over(&r->u); i++)
         if (!skip[i]) {
             const outcome one = tune_one(r, &list[i], i + 1, count);

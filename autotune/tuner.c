@@ -27,13 +27,6 @@
 #define MOST_LOST 3
 #define MOST_BLAMED 16
 
-double tuner_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int say(char *why, size_t bytes, const char *what, const char *text)
 {
     snprintf(why, bytes, "%s%s", what, text);
@@ -206,7 +199,7 @@ static answer begin(job *j)
 static int job_stop(void *user)
 {
     const job *j = user;
-    return j->given_up || *j->u->t.stop || (j->u->end > 0 && tuner_now() >= j->u->end);
+    return j->given_up || *j->u->t.stop || (j->u->end > 0 && trials_now() >= j->u->end);
 }
 
 /* A child that can be asked: after one was lost another, with all that it had but what was blamed.

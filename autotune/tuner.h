@@ -15,7 +15,7 @@ typedef struct tuner {
     fbq_rigor rigor;
     int device;
     double patience;                    /* seconds that a pick may take to be run once */
-    double end;                         /* seconds of tuner_now at which to end; 0: none */
+    double end;                         /* seconds of trials_now at which to end; 0: none */
     void (*note)(const char *sentence); /* what the user should hear of at once */
     /* every pick that was timed, in microseconds and beside the default; may be NULL */
     void (*timed)(void *user, const fbq_record *record, double us, search_interval ratio);
@@ -31,8 +31,6 @@ typedef struct tuner {
     int lock; /* of the GPU */
     int open;
 } tuner;
-
-double tuner_now(void);
 
 /* Start a child, ask for the GPU, lock it, read the quarantine. 0 with the reason in `why`. */
 int tuner_open(tuner *u, const char *program, const volatile sig_atomic_t *stop, char *why,
