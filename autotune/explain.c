@@ -29,7 +29,7 @@ static const char *rung_name(fbq_rung rung)
 /* The GPU that --gpu names, or this machine's. */
 static outcome gpu_take(const options *o, fbq_gpu *gpu)
 {
-    const fbq_gpu *known = o->gpu ? gpus_find(o->gpu) : NULL;
+    const fbq_gpu *known = o->gpu ? gpus_named(o->gpu) : NULL;
     fbq_options how;
     fbq_context *context;
     fbq_error error;
@@ -37,13 +37,8 @@ static outcome gpu_take(const options *o, fbq_gpu *gpu)
         *gpu = *known;
         return OUTCOME_DONE;
     }
-    if (o->gpu) {
-        fprintf(stderr, "fbq-tune: --gpu %s is not known; expected", o->gpu);
-        for (int i = 0; gpus_short_name(i); i++)
-            fprintf(stderr, "%s %s", i ? "," : "", gpus_short_name(i));
-        fputc('\n', stderr);
+    if (o->gpu)
         return OUTCOME_USAGE;
-    }
     memset(&how, 0, sizeof how);
     how.device = o->device;
     how.wisdom_file = how.cubin_folder = "";

@@ -30,8 +30,8 @@ static const char HELP[] =
     "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
     "\n"
     "Which records (verify, show, export, forget), or which layer (explain)\n"
-    "  --gpu NAME          part of the GPU's name, or h200, a100, rtx3090 ...; explain: such a\n"
-    "                      short name (default: this machine's GPU)\n"
+    "  --gpu NAME          part of the GPU's name, or h200, a100, rtx3090 ...; explain, and tune\n"
+    "                      --rigor estimate: such a short name (default: this machine's GPU)\n"
     "  --shape NxK         rows and inputs of the layer, rows of all its segments\n"
     "  --bits 2|3|4        of a code\n"
     "  --kernel down|fused (verify, show, export, forget)\n"
@@ -41,7 +41,8 @@ static const char HELP[] =
     "  --preset MODEL      all layers of llama-2-7b, llama-2-13b, llama-3-8b, llama-3-70b,\n"
     "                      mistral-7b, qwen2.5-7b or smollm2-135m; or --shape, one layer\n"
     "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
-    "  --rigor RIGOR       measure or patient (default measure): how many picks are tried\n"
+    "  --rigor RIGOR       measure or patient (default measure): how many picks are tried; or\n"
+    "                      estimate: none, a model predicts them (for a GPU with --gpu, too)\n"
     "  --again             tune also what the file has such records of already\n"
     "  --log FILE          append every time that is measured, as a line of JSON\n"
     "  --survey N          no search and no records: time N picks drawn from all, for --log\n"
@@ -119,7 +120,7 @@ static const struct {
     {{"json", no_argument, NULL, JSON}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | DOCTOR},
     {{"output", required_argument, NULL, 'o'}, EXPORT},
     {{"skip-damaged", no_argument, NULL, SKIP_DAMAGED}, MERGE},
-    {{"gpu", required_argument, NULL, GPU}, SHOW | EXPLAIN | EXPORT | FORGET},
+    {{"gpu", required_argument, NULL, GPU}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"shape", required_argument, NULL, SHAPE}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"bits", required_argument, NULL, BITS}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"kernel", required_argument, NULL, KERNEL}, VERIFY | SHOW | EXPORT | FORGET},
@@ -251,7 +252,7 @@ static int read_one(int option, const char *value, options *o)
                                                                                      "256", NULL},
                              *const zeros[] = {"none", "code", "f16", NULL},
                              *const types[] = {"f16", "bf16", "i8", NULL},
-                             *const rigors[] = {"measure", "patient", NULL};
+                             *const rigors[] = {"estimate", "measure", "patient", NULL};
     static const fbq_type type_of[] = {FBQ_F16, FBQ_BF16, FBQ_I8};
     long number = 0;
     switch (option) {
@@ -311,9 +312,9 @@ static int read_one(int option, const char *value, options *o)
     case PRESET:
         return preset_read(value, o);
     case RIGOR:
-        if (!word_read("rigor", value, rigors, "measure or patient", &number))
+        if (!word_read("rigor", value, rigors, "estimate, measure or patient", &number))
             return 0;
-        o->rigor = number ? FBQ_RIGOR_PATIENT : FBQ_RIGOR_MEASURE;
+        o->rigor = (fbq_rigor)(FBQ_RIGOR_ESTIMATE + number);
         return 1;
     case BUDGET:
         return seconds_read("budget", value, &o->budget);

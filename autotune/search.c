@@ -214,22 +214,32 @@ static int row_of(search *a, int pick)
     return 1;
 }
 
-/* Up to `count` picks that were not looked at yet, the nearest to `centre`, and of the same
- * distance the nearest to the default. */
-static int nearest(search *a, int centre, int count, int *which)
+/* The least in rank that was not looked at yet, and of such the nearest to the default; -1: there
+ * is none. What is predicted to be slower than the default by far is left out. */
+static int least(const search *a, const double *rank)
+{
+    const double *const us = a->s->us;
+    int best = -1;
+    for (int i = 0; i < a->s->count; i++)
+        if (!a->known[i] && !(us && us[i] > SEARCH_HOPELESS * us[0]) &&
+            (best < 0 || rank[i] < rank[best]))
+            best = i;
+    return best;
+}
+
+/* Up to `count` picks that were not looked at yet: by turns the nearest to `centre`, and the
+ * fastest by what is predicted, if anything is. */
+static int choose(search *a, int centre, int count, int *which)
 {
     int found = 0;
     for (int i = 0; i < a->s->count; i++)
         a->rank[i] = space_distance(&a->s->pick[i], &a->s->pick[centre]);
     while (found < count) {
-        int best = -1;
-        for (int i = 0; i < a->s->count; i++)
-            if (!a->known[i] && (best < 0 || a->rank[i] < a->rank[best]))
-                best = i;
-        if (best < 0)
+        const int next = least(a, a->s->us && found % 2 ? a->s->us : a->rank);
+        if (next < 0)
             break;
-        a->known[best] = 1;
-        which[found++] = best;
+        a->known[next] = 1;
+        which[found++] = next;
     }
     return found;
 }
@@ -240,7 +250,7 @@ static void gather(search *a, int centre, int count, int *which, char *fit)
     for (int i = 0; i < a->ins; i++)
         if (a->in[i] != 0 && a->in[i] != a->result->best)
             drop(a, a->in[i]);
-    const int news = nearest(a, centre, count, which);
+    const int news = choose(a, centre, count, which);
     memset(fit, 0, (size_t)count);
     if (!stopped(a))
         a->calls->prepare(a->calls->user, which, news, fit);

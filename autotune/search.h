@@ -1,10 +1,11 @@
 /* search.h: which of many picks is the fastest, from times that are noisy and cost something. It
  * knows nothing of GPUs: what it is told comes from the calls it is given.
  *
- * Generations: the picks nearest to the default, then those nearest to what won, until that wins
- * again. In each, successive halving: rounds of passes over those still in, each pass timing every
- * one of them and the default once, so that what drifts drifts for all. What is compared is always
- * the ratio of times of one pass. A round beside which the floor moved does not count.
+ * Generations: the picks nearest to the default and those that are predicted to be the fastest,
+ * then those nearest to what won and the next that are predicted, until it wins again. In each,
+ * successive halving: rounds of passes over those still in, each pass timing every one of them and
+ * the default once, so that what drifts drifts for all. What is compared is always the ratio of
+ * times of one pass. A round beside which the floor moved does not count.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SEARCH_H
@@ -68,6 +69,8 @@ typedef struct search_result {
 #define SEARCH_MARGIN 0.005
 /* Parts by which the floor may move in a round. */
 #define SEARCH_QUIET 0.03
+/* A pick is not looked at where it is predicted to take so many times as long as the default. */
+#define SEARCH_HOPELESS 2.0
 /* So often a round is measured before the GPU counts as in use by others. */
 #define SEARCH_TRIES 4
 

@@ -183,9 +183,22 @@ fbq_status space_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel k
         if (collect(problem, gpu, kernel, s))
             return FBQ_OK;
     }
-    free(s->pick);
-    memset(s, 0, sizeof *s);
+    space_free(s);
     error->status = FBQ_ERR_OUT_OF_HOST;
     strcpy(error->detail, "no memory for the picks of a problem");
     return FBQ_ERR_OUT_OF_HOST;
+}
+
+void space_free(space *s)
+{
+    free(s->pick);
+    free(s->us);
+    memset(s, 0, sizeof *s);
+}
+
+void space_predict(space *s, const fbq_problem *problem, const fbq_gpu *gpu, const gpu_speed *speed)
+{
+    s->us = malloc((size_t)s->count * sizeof *s->us);
+    for (int i = 0; i < s->count && s->us; i++)
+        s->us[i] = predict(&predict_model, problem, gpu, speed, &s->pick[i]);
 }

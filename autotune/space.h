@@ -4,10 +4,11 @@
 #ifndef SPACE_H
 #define SPACE_H
 
-#include <fbq/fbq.h>
+#include "predict.h"
 
 typedef struct space {
-    fbq_pick *pick; /* released with free */
+    fbq_pick *pick;
+    double *us; /* predicted for each, in microseconds; NULL: for none */
     int count;
 } space;
 
@@ -16,6 +17,12 @@ typedef struct space {
  * of their distance from it. FBQ_ERR_OUT_OF_HOST, and what fbq_pick_default says. */
 fbq_status space_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel, space *s,
                     fbq_error *error);
+
+void space_free(space *s);
+
+/* Predict every pick's time (predict.h); without memory for that nothing is predicted. */
+void space_predict(space *s, const fbq_problem *problem, const fbq_gpu *gpu,
+                   const gpu_speed *speed);
 
 /* How far a pick is from another: the factors between their fields, as powers of two, added up.
  * Where one launches down and the other does not, that is as far as a factor of four. */

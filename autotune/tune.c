@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpus.h"
 #include "problems.h"
 #include "records.h"
 #include "session.h"
@@ -150,10 +151,18 @@ static void tell(const run *r, const tuned *t, int number, int count)
         fprintf(stderr, "something else uses the GPU; no time means anything");
     else if (s->end != SEARCH_DONE)
         fprintf(stderr, "%s", end_of(t));
+    else if (t->record.rigor == FBQ_RIGOR_ESTIMATE)
+        fprintf(stderr, "%s", pick);
     else if (s->best)
         fprintf(stderr, "%.2f us by %s; the default takes %.2f", s->us, pick, s->default_us);
     else
         fprintf(stderr, "%.2f us by the default, %s", s->us, pick);
+    if (t->record.rigor == FBQ_RIGOR_ESTIMATE) {
+        if (s->us > 0)
+            fprintf(stderr, "; predicted %.2f us, the default %.2f", s->us, s->default_us);
+        fputc('\n', stderr);
+        return;
+    }
     fprintf(stderr, "; %d picks tried, %d not fit", s->tried, s->refused);
     if (t->blamed || t->passed_over)
         fprintf(stderr, ", %d blamed, %d passed over", t->blamed, t->passed_over);
@@ -222,6 +231,14 @@ static outcome tune_all(run *r, const fbq_problem *list, int count)
     return r->left || r->missed ? OUTCOME_PARTLY : OUTCOME_DONE;
 }
 
+/* A GPU that need not be there, for estimates. */
+static void gpu_described(const options *o, tuner *u)
+{
+    u->rigor = o->rigor;
+    u->gpu = *gpus_find(o->gpu);
+    u->speed = *gpus_speed(u->gpu.name);
+}
+
 outcome command_tune(const options *given)
 {
     options o = *given;
@@ -230,9 +247,15 @@ outcome command_tune(const options *given)
     if (o.has_shape == (o.preset >= 0))
         return failed(&o, OUTCOME_USAGE,
                       "which layers? --preset MODEL or --shape NxK, one of them");
+    if (o.gpu && o.rigor != FBQ_RIGOR_ESTIMATE)
+        return failed(&o, OUTCOME_USAGE,
+                      "--gpu %s: what is not here cannot be measured; --rigor estimate predicts",
+                      o.gpu);
     if (!o.ms)
         for (int m = 16; m >= 1; m = m == 4 ? 1 : m / 2)
             o.m[o.ms++] = m;
+    if (o.gpu && !gpus_named(o.gpu))
+        return OUTCOME_USAGE;
     memset(&r, 0, sizeof r);
     r.o = &o;
     /* a file that cannot be written should not show after an hour of measuring */
@@ -242,7 +265,9 @@ outcome command_tune(const options *given)
         end = failed(&o, OUTCOME_FAILED, "no memory");
     if (end == OUTCOME_DONE && o.log && !(r.log = fopen(o.log, "a")))
         end = failed(&o, OUTCOME_FAILED, "cannot write %s: %s", o.log, strerror(errno));
-    if (end == OUTCOME_DONE)
+    if (end == OUTCOME_DONE && o.gpu)
+        gpu_described(&o, &r.u);
+    else if (end == OUTCOME_DONE)
         end = session_open(&o, &r.u);
     if (end == OUTCOME_DONE) {
         r.u.timed = log_time;
@@ -250,7 +275,8 @@ outcome command_tune(const options *given)
         r.u.survey = o.survey;
         r.problems = o.json ? json_array() : NULL;
         end = tune_all(&r, list, count);
-        tuner_close(&r.u);
+        if (r.u.open)
+            tuner_close(&r.u);
     }
     free(list);
     if (r.log && fclose(r.log) != 0 && end == OUTCOME_DONE)

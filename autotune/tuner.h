@@ -21,8 +21,9 @@ typedef struct tuner {
     void (*timed)(void *user, const fbq_record *record, double us, search_interval ratio);
     void *user;
     int survey; /* not 0: no search, but so many picks drawn from all, the same every time */
-    /* what the child says */
+    /* what the child says, or with FBQ_RIGOR_ESTIMATE the caller, who then needs no child */
     fbq_gpu gpu;
+    gpu_speed speed; /* bandwidth 0: not known */
     int nvrtc, driver;
     char uuid[64];
     /* */
@@ -46,8 +47,10 @@ typedef struct tuned {
     char why[1024];    /* where the child could not go on; "" else */
 } tuned;
 
-/* Tune a kernel for a problem; for down, `with` is fused's pick, else NULL. 0 with t->why when
- * there is nothing to search; 1: see t->result. */
+/* Tune a kernel for a problem; for down, `with` is fused's pick, else NULL. With FBQ_RIGOR_ESTIMATE
+ * nothing is run: the pick is the one predicted to be the fastest, where that is by more than
+ * predictions are off, else the default; its times are predictions. 0 with t->why when there is
+ * nothing to search; 1: see t->result. */
 int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
               tuned *t);
 

@@ -45,7 +45,7 @@ static void space_is_right(const fbq_problem *problem, const fbq_gpu *gpu, fbq_k
             assert_true(memcmp(&s.pick[i], &s.pick[j], sizeof first) != 0);
     }
     free(distance);
-    free(s.pick);
+    space_free(&s);
 }
 
 static void test_space(void **state)
@@ -274,7 +274,7 @@ static void test_finds(void **state)
     for (int m = 1; m <= 16; m *= 16) {
         played p = played_of(4096, 4096, m);
         assert_in_range(missed(&p, 20), 0, 1);
-        free(p.s.pick);
+        space_free(&p.s);
     }
 }
 
@@ -293,7 +293,34 @@ static void test_measure(void **state)
         play(&p, FBQ_RIGOR_MEASURE, seed, &r);
         assert_true(truth(&p, r.best) <= 1.01 * truth(&p, p.fastest));
     }
-    free(p.s.pick);
+    space_free(&p.s);
+}
+
+/* What is far away is found at once where it is predicted, as well as picks of times that nobody
+ * predicts; and what is predicted to be hopeless is not looked at. */
+static void test_predicted(void **state)
+{
+    const gpu_speed speed = {4800, 1980};
+    const fbq_problem problem = record_problem(4096, 4096, 128, 1);
+    played p = played_of(4096, 4096, 1);
+    search_result r;
+    (void)state;
+    space_predict(&p.s, &problem, &h200, &speed);
+    assert_non_null(p.s.us);
+    for (int i = 0; i < p.s.count; i++)
+        assert_true(p.s.us[i] > 1 && p.s.us[i] < 1000);
+    p.fastest = p.s.count - 1;
+    p.s.us[p.fastest] = 1;
+    play(&p, FBQ_RIGOR_MEASURE, 1, &r);
+    assert_int_equal(r.best, p.fastest);
+    p.fastest = 3; /* near the default */
+    play(&p, FBQ_RIGOR_MEASURE, 1, &r);
+    assert_int_equal(r.best, p.fastest);
+    for (int i = 1; i < p.s.count; i++)
+        p.s.us[i] = i % 10 == 5 ? p.s.us[0] : 2.01 * p.s.us[0];
+    play(&p, FBQ_RIGOR_PATIENT, 1, &r);
+    assert_true(r.best == 0 || r.best % 10 == 5);
+    space_free(&p.s);
 }
 
 /* Where all are as fast, the default stays. */
@@ -309,7 +336,7 @@ static void test_ties(void **state)
         others += r.best != 0;
     }
     assert_true(others <= 15);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 /* Where two are faster than the default and as fast as each other, the nearer one to the default
@@ -326,7 +353,7 @@ static void test_ties_are_simple(void **state)
     three[1].chunks *= 2;
     three[2].chunks *= 2;
     three[2].stages = 3; /* farther from the default, and from the fastest as far as that */
-    free(p.s.pick);
+    space_free(&p.s);
     p.s.pick = three;
     p.s.count = 3;
     p.fastest = 1;
@@ -356,7 +383,7 @@ static void test_drift(void **state)
     (void)state;
     p.drift = 0.1; /* by the end of a search times have more than doubled */
     assert_in_range(missed(&p, 10), 0, 1);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 static void test_outliers(void **state)
@@ -365,7 +392,7 @@ static void test_outliers(void **state)
     (void)state;
     p.outliers = 0.1;
     assert_in_range(missed(&p, 10), 0, 1);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 static void test_disturbed(void **state)
@@ -383,7 +410,7 @@ static void test_disturbed(void **state)
     play(&p, FBQ_RIGOR_MEASURE, 1, &r);
     assert_int_equal(r.end, SEARCH_DISTURBED);
     assert_int_equal(r.repeated, SEARCH_TRIES);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 static void test_unfit(void **state)
@@ -405,7 +432,7 @@ static void test_unfit(void **state)
     p.unfit = 1; /* all, the default too */
     play(&p, FBQ_RIGOR_MEASURE, 1, &r);
     assert_int_equal(r.end, SEARCH_NOTHING);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 /* Asked to end at whatever moment, it ends at once, and what it names was found faster. */
@@ -423,7 +450,7 @@ static void test_stop(void **state)
         assert_int_equal(p.calls, p.stop_at);
         assert_true(truth(&p, r.best) <= truth(&p, 0));
     }
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 /* A layer that has one pick only is measured nonetheless. */
@@ -437,20 +464,20 @@ static void test_alone(void **state)
     assert_int_equal(r.end, SEARCH_DONE);
     assert_int_equal(r.best, 0);
     assert_true(fabs(r.us / truth(&p, 0) - 1) < p.noise && r.us == r.default_us);
-    free(p.s.pick);
+    space_free(&p.s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_space),           cmocka_unit_test(test_space_of_nothing),
-        cmocka_unit_test(test_distance),        cmocka_unit_test(test_interval),
-        cmocka_unit_test(test_interval_holds),  cmocka_unit_test(test_finds),
-        cmocka_unit_test(test_measure),         cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_ties_are_simple), cmocka_unit_test(test_drift),
-        cmocka_unit_test(test_outliers),        cmocka_unit_test(test_disturbed),
-        cmocka_unit_test(test_unfit),           cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_space),          cmocka_unit_test(test_space_of_nothing),
+        cmocka_unit_test(test_distance),       cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_interval_holds), cmocka_unit_test(test_finds),
+        cmocka_unit_test(test_measure),        cmocka_unit_test(test_predicted),
+        cmocka_unit_test(test_ties),           cmocka_unit_test(test_ties_are_simple),
+        cmocka_unit_test(test_drift),          cmocka_unit_test(test_outliers),
+        cmocka_unit_test(test_disturbed),      cmocka_unit_test(test_unfit),
+        cmocka_unit_test(test_stop),           cmocka_unit_test(test_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,6 +245,53 @@ static void test_refused(void **state)
     json_decref(report);
 }
 
+/* For a GPU that is not here nothing is run, and what is kept says so. */
+static void test_estimate(void **state)
+{
+    const fbq_problem problem = record_problem(4096, 4096, 128, 16);
+    fbq_gpu gpu = {"NVIDIA GeForce RTX 3090", 86, 82, 101376, 102400, 65536};
+    fbq_wisdom *all;
+    fbq_found found;
+    fbq_pick pick;
+    (void)state;
+    assert_int_equal(
+        TUNE("--shape", "4096x4096", "--m", "1,16", "--rigor", "estimate", "--gpu", "rtx3090"), 0);
+    assert_true(says("predicted"));
+    assert_int_equal(lines_with(logs, "", ""), 0); /* no trial was begun */
+    assert_int_equal(fbq_wisdom_new(&all, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_read(all, wisdom, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_count(all), 3); /* one launch, and fused and down */
+    assert_int_equal(fbq_wisdom_find(all, &problem, &gpu, FBQ_KERNEL_FUSED, &pick, &found, NULL),
+                     FBQ_OK);
+    assert_int_equal(found.rung, FBQ_RUNG_EXACT);
+    assert_int_equal(found.record.rigor, FBQ_RIGOR_ESTIMATE);
+    assert_in_range(found.record.median_ns, 5000, 100000);
+    assert_int_equal(found.record.nvrtc, 0);
+    fbq_wisdom_free(all);
+    assert_int_equal(
+        TUNE("--shape", "4096x4096", "--m", "1,16", "--rigor", "estimate", "--gpu", "rtx3090"), 0);
+    assert_true(says("2 of them tuned already"));
+}
+
+/* An estimate gives way to a measurement, and none to an estimate; for the GPU that is here its
+ * facts are asked for. */
+static void test_estimate_here(void **state)
+{
+    fbq_record r;
+    (void)state;
+    assert_int_equal(TUNE(LAYER, "--rigor", "estimate"), 0);
+    assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(r.rigor, FBQ_RIGOR_ESTIMATE);
+    assert_int_equal(lines_with(logs, " gpu 0", ""), 1);
+    assert_int_equal(lines_with(logs, " problem ", ""), 0);
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(r.rigor, FBQ_RIGOR_MEASURE);
+    assert_int_equal(TUNE(LAYER, "--rigor", "estimate", "--again"), 0);
+    assert_true(kept(4096, 4096, 1, FBQ_KERNEL_FUSED, &r));
+    assert_int_equal(r.rigor, FBQ_RIGOR_MEASURE);
+}
+
 static void test_usage(void **state)
 {
     (void)state;
@@ -255,7 +302,11 @@ static void test_usage(void **state)
     assert_int_equal(TUNE("--shape", "4096x4096", "--m", "1,2,3,4,5"), 2);
     assert_int_equal(TUNE(LAYER, "--budget", "soon"), 2);
     assert_int_equal(TUNE(LAYER, "--budget", "-1s"), 2);
-    assert_int_equal(TUNE(LAYER, "--rigor", "estimate"), 2);
+    assert_int_equal(TUNE(LAYER, "--rigor", "guess"), 2);
+    assert_int_equal(TUNE(LAYER, "--rigor", "estimate", "--gpu", "rtx9999"), 2);
+    assert_true(says("rtx3090"));
+    assert_int_equal(TUNE(LAYER, "--gpu", "rtx3090"), 2);
+    assert_true(says("--rigor estimate predicts"));
     assert_int_equal(folder_count(folder), 0);
 }
 
@@ -272,6 +323,8 @@ int main(void)
         cmocka_unit_test_setup(test_no_gpu, fresh),
         cmocka_unit_test_setup(test_no_file, fresh),
         cmocka_unit_test_setup(test_refused, fresh),
+        cmocka_unit_test_setup(test_estimate, fresh),
+        cmocka_unit_test_setup(test_estimate_here, fresh),
         cmocka_unit_test_setup(test_usage, fresh),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
