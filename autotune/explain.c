@@ -20,6 +20,8 @@ static const char *rung_name(fbq_rung rung)
         return "shape";
     case FBQ_RUNG_CAPABILITY:
         return "capability";
+    case FBQ_RUNG_SHIPPED:
+        return "shipped";
     case FBQ_RUNG_DEFAULT:
         return "default";
     }
@@ -94,12 +96,17 @@ static outcome explain_kernel(const options *o, fbq_wisdom *wisdom, const fbq_gp
                               fbq_kernel kernel, int *slices, json_t *out)
 {
     outcome end = OUTCOME_DONE;
+    int shipped = 0;
     for (int place = 0; place <= RUNNERS_UP && wisdom; place++) {
         fbq_pick pick;
         fbq_found found;
         fbq_error error;
         fbq_wisdom *rest;
-        if (fbq_wisdom_find(wisdom, &o->problem, gpu, kernel, &pick, &found, &error) != FBQ_OK) {
+        fbq_status status =
+            fbq_wisdom_find(wisdom, &o->problem, gpu, kernel, &pick, &found, &error);
+        if (status == FBQ_OK && found.rung == FBQ_RUNG_DEFAULT && !shipped)
+            status = fbq_pick_shipped(&o->problem, gpu, kernel, &pick, &found, &error);
+        if (status != FBQ_OK) {
             end = failed(o, OUTCOME_FAILED, "%s", error.detail);
             break;
         }
@@ -111,6 +118,9 @@ static outcome explain_kernel(const options *o, fbq_wisdom *wisdom, const fbq_gp
             found_print(&pick, &found, place);
         if (found.rung == FBQ_RUNG_DEFAULT)
             break;
+        shipped = found.rung == FBQ_RUNG_SHIPPED; /* behind that there are the rules alone */
+        if (shipped)
+            continue;
         rest = without(wisdom, &found.record);
         fbq_wisdom_free(wisdom);
         wisdom = rest;

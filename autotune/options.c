@@ -27,6 +27,7 @@ static const char HELP[] =
     "  --json              JSON on standard output (tune, verify, show, explain,\n"
     "                      export, doctor)\n"
     "  -o, --output FILE   instead of standard output (export)\n"
+    "  --no-default        without records whose picks are the default anyway (export)\n"
     "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
     "\n"
     "Which records (verify, show, export, forget), or which layer (explain)\n"
@@ -74,6 +75,7 @@ enum {
     FILE_ = 256,
     JSON,
     SKIP_DAMAGED,
+    NO_DEFAULT,
     GPU,
     SHAPE,
     BITS,
@@ -120,6 +122,7 @@ static const struct {
     {{"json", no_argument, NULL, JSON}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | DOCTOR},
     {{"output", required_argument, NULL, 'o'}, EXPORT},
     {{"skip-damaged", no_argument, NULL, SKIP_DAMAGED}, MERGE},
+    {{"no-default", no_argument, NULL, NO_DEFAULT}, EXPORT},
     {{"gpu", required_argument, NULL, GPU}, TUNE | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"shape", required_argument, NULL, SHAPE}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
     {{"bits", required_argument, NULL, BITS}, TUNE | VERIFY | SHOW | EXPLAIN | EXPORT | FORGET},
@@ -267,6 +270,8 @@ static int read_one(int option, const char *value, options *o)
         return o->json = 1;
     case SKIP_DAMAGED:
         return o->skip_damaged = 1;
+    case NO_DEFAULT:
+        return o->no_default = 1;
     case ALL:
         return o->all = 1;
     case GPU:

@@ -38,7 +38,7 @@ typedef struct options {
     int survey;      /* picks drawn, 0: a search */
     const char *log; /* file that every time goes to, NULL: none */
     /* */
-    int json, all, skip_damaged, time;
+    int json, all, skip_damaged, no_default, time;
     outcome (*command)(const struct options *options);
 } options;
 

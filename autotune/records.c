@@ -173,6 +173,19 @@ void record_format(const fbq_record *record, char *text, size_t bytes)
         snprintf(text + at, bytes - at, " y %s", type_name(p->y_type));
 }
 
+int record_is_default(const fbq_record *record)
+{
+    const fbq_gpu *const known = gpus_find(record->gpu.name);
+    fbq_gpu gpu;
+    fbq_pick pick;
+    if (!known)
+        return 0;
+    gpu = *known;
+    gpu.sms = record->gpu.sms;
+    return fbq_pick_default(&record->problem, &gpu, record->pick.kernel, &pick, NULL) == FBQ_OK &&
+           !memcmp(&pick, &record->pick, sizeof pick);
+}
+
 int record_wanted(const fbq_record *record, const options *o)
 {
     const fbq_shape *shape = &record->problem.shape;
@@ -185,6 +198,8 @@ int record_wanted(const fbq_record *record, const options *o)
     if (o->has_shape && (n != o->problem.shape.segment[0].n || shape->k != o->problem.shape.k))
         return 0;
     if (o->has_bits && record->problem.format.bits != o->problem.format.bits)
+        return 0;
+    if (o->no_default && record_is_default(record))
         return 0;
     return !o->has_kernel || record->pick.kernel == o->kernel;
 }

@@ -15,8 +15,12 @@ json_t *record_to_json(const fbq_record *record);
 /* The way back. 0 and an English sentence in `why` when it is no record. */
 int record_from_json(const json_t *object, fbq_record *record, char *why, size_t bytes);
 
-/* Is the record among those that --gpu, --shape, --bits and --kernel name? */
+/* Is the record among those that --gpu, --shape, --bits and --kernel name, and not left out by
+ * --no-default? */
 int record_wanted(const fbq_record *record, const options *o);
+
+/* Is its pick the default of its problem and GPU? Not of one whose facts are not known (gpus.h). */
+int record_is_default(const fbq_record *record);
 
 /* "4096x4096 r128", segments as "4096+1024+1024x4096 r128+64+64". */
 void record_shape(const fbq_record *record, char *text, size_t bytes);

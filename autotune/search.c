@@ -227,15 +227,16 @@ static int least(const search *a, const double *rank)
     return best;
 }
 
-/* Up to `count` picks that were not looked at yet: by turns the nearest to `centre`, and the
- * fastest by what is predicted, if anything is. */
+/* Up to `count` picks that were not looked at yet: those that are to be early, then by turns the
+ * nearest to `centre`, and the fastest by what is predicted, if anything is. */
 static int choose(search *a, int centre, int count, int *which)
 {
     int found = 0;
     for (int i = 0; i < a->s->count; i++)
         a->rank[i] = space_distance(&a->s->pick[i], &a->s->pick[centre]);
     while (found < count) {
-        const int next = least(a, a->s->us && found % 2 ? a->s->us : a->rank);
+        const int early = found <= a->s->early && !a->known[found];
+        const int next = early ? found : least(a, a->s->us && found % 2 ? a->s->us : a->rank);
         if (next < 0)
             break;
         a->known[next] = 1;

@@ -196,6 +196,17 @@ void space_free(space *s)
     memset(s, 0, sizeof *s);
 }
 
+void space_early(space *s, const fbq_pick *pick)
+{
+    for (int i = 1 + s->early; i < s->count; i++)
+        if (pick_same(&s->pick[i], pick)) {
+            memmove(s->pick + s->early + 2, s->pick + s->early + 1,
+                    (size_t)(i - s->early - 1) * sizeof *s->pick);
+            s->pick[++s->early] = *pick;
+            return;
+        }
+}
+
 void space_predict(space *s, const fbq_problem *problem, const fbq_gpu *gpu, const gpu_speed *speed)
 {
     s->us = malloc((size_t)s->count * sizeof *s->us);

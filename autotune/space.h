@@ -10,6 +10,7 @@ typedef struct space {
     fbq_pick *pick;
     double *us; /* predicted for each, in microseconds; NULL: for none */
     int count;
+    int early; /* so many behind the default are to be looked at whatever else is */
 } space;
 
 /* All legal picks of a kernel for a problem on a GPU whose fields are among those worth a try, none
@@ -19,6 +20,9 @@ fbq_status space_of(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel k
                     fbq_error *error);
 
 void space_free(space *s);
+
+/* Look at a pick of the space early. */
+void space_early(space *s, const fbq_pick *pick);
 
 /* Predict every pick's time (predict.h); without memory for that nothing is predicted. */
 void space_predict(space *s, const fbq_problem *problem, const fbq_gpu *gpu,

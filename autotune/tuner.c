@@ -494,10 +494,16 @@ int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq
 {
     search_effort effort = search_effort_of(u->rigor);
     space s;
+    fbq_pick shipped;
+    fbq_found found;
     fbq_error error;
     describe(u, problem, kernel, t);
     if (space_of(problem, &u->gpu, kernel, &s, &error) != FBQ_OK)
         return say(t->why, sizeof t->why, "", error.detail);
+    /* what programs use that know nothing of this tuning */
+    if (fbq_pick_shipped(problem, &u->gpu, kernel, &shipped, &found, NULL) == FBQ_OK &&
+        found.rung == FBQ_RUNG_SHIPPED)
+        space_early(&s, &shipped);
     t->passed_over = without_default(u, &t->record, &s);
     if (u->survey) {
         draw(&s, u->survey);
@@ -512,7 +518,7 @@ int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq
 int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t)
 {
     const search_effort effort = {2, 0, 1, 3, search_effort_of(FBQ_RIGOR_PATIENT).passes};
-    space s = {malloc(2 * sizeof *s.pick), NULL, 1};
+    space s = {malloc(2 * sizeof *s.pick), NULL, 1, 0};
     fbq_error error;
     describe(u, &record->problem, record->pick.kernel, t);
     if (!s.pick)

@@ -322,6 +322,19 @@ static void take_segments(void)
             }
 }
 
+/* What comes with fbq for this GPU. */
+static void take_shipped(void)
+{
+    fbq_wisdom *shipped = NULL;
+    assert_int_equal(fbq_wisdom_shipped(&shipped, NULL), FBQ_OK);
+    for (size_t i = 0; i < fbq_wisdom_count(shipped); i++) {
+        const fbq_record *r = fbq_wisdom_record(shipped, i);
+        if (r->gpu.capability == gpu->capability && r->gpu.sms == gpu->sms)
+            take(&r->problem, r->pick.kernel, &r->pick);
+    }
+    fbq_wisdom_free(shipped);
+}
+
 static void test_defaults(void **state)
 {
     static const int64_t ks[] = {64, 128, 300, 576, 1024, 2048, 4096, 8192, 14336, 28672};
@@ -367,6 +380,7 @@ static void test_defaults(void **state)
     take_splits();
     take_segments();
     take_formats();
+    take_shipped();
     for (int i = 0; i < all.count; i++)
         if (all.what[i].kernel == FBQ_KERNEL_DOWN)
             printf("down   warps %d, chunks %d, m %s: %u registers\n", all.what[i].warps,

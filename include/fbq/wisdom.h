@@ -33,6 +33,8 @@ extern "C" {
 #define fbq_wisdom_damaged FBQ_SYMBOL(fbq_wisdom_damaged)
 #define fbq_wisdom_warning FBQ_SYMBOL(fbq_wisdom_warning)
 #define fbq_wisdom_find FBQ_SYMBOL(fbq_wisdom_find)
+#define fbq_pick_shipped FBQ_SYMBOL(fbq_pick_shipped)
+#define fbq_wisdom_shipped FBQ_SYMBOL(fbq_wisdom_shipped)
 #define fbq_wisdom_path FBQ_SYMBOL(fbq_wisdom_path)
 #define fbq_wisdom_read FBQ_SYMBOL(fbq_wisdom_read)
 #define fbq_wisdom_write FBQ_SYMBOL(fbq_wisdom_write)
@@ -122,7 +124,8 @@ typedef enum fbq_rung {
     FBQ_RUNG_SHAPE = 3,      /* of the nearest shape on this GPU */
     FBQ_RUNG_CAPABILITY = 4, /* of a GPU of this compute capability, the nearest in
                               * multiprocessors and shape */
-    FBQ_RUNG_DEFAULT = 5     /* fbq_pick_default */
+    FBQ_RUNG_SHIPPED = 5,    /* a record that comes with fbq (fbq_pick_shipped) */
+    FBQ_RUNG_DEFAULT = 6     /* fbq_pick_default */
 } fbq_rung;
 
 typedef struct fbq_found {
@@ -137,6 +140,17 @@ typedef struct fbq_found {
  * fbq_pick_default does. */
 fbq_status fbq_wisdom_find(const fbq_wisdom *wisdom, const fbq_problem *problem, const fbq_gpu *gpu,
                            fbq_kernel kernel, fbq_pick *pick, fbq_found *found, fbq_error *error);
+
+/* The record that comes with fbq for this very problem on a GPU of its capability and number of
+ * multiprocessors, FBQ_RUNG_SHIPPED, else what fbq_pick_default gives, FBQ_RUNG_DEFAULT. Such
+ * records were measured on the GPU that they name, or predicted for it (record.rigor), and there
+ * are only those whose picks are not the default anyway. fbq_prepare takes them where its wisdom
+ * knows nothing. found may be NULL. */
+fbq_status fbq_pick_shipped(const fbq_problem *problem, const fbq_gpu *gpu, fbq_kernel kernel,
+                            fbq_pick *pick, fbq_found *found, fbq_error *error);
+
+/* All records that come with fbq, as wisdom; release it with fbq_wisdom_free. */
+fbq_status fbq_wisdom_shipped(fbq_wisdom **wisdom, fbq_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * The file

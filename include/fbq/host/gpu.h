@@ -13,6 +13,7 @@
 
 #include "cubins.h"
 #include "jit.h"
+#include "shipped.h"
 #include "wisdom_file.h"
 
 #if CUDA_VERSION < 12000
@@ -55,7 +56,7 @@ struct fbq_context {
     CUdevice device;
     int ptx; /* capability to compile PTX for, 0: a cubin for the GPU */
     fbq__cubins cubins;
-    fbq_wisdom *wisdom;
+    fbq_wisdom *wisdom, *shipped;
 };
 
 static fbq_status fbq__driver_open(const char *path, fbq__driver *d, fbq_error *error)
@@ -192,6 +193,8 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
                                   &c->nvrtc, error);
     if (status == FBQ_OK)
         status = fbq__context_wisdom_read(c, options->wisdom_file, error);
+    if (status == FBQ_OK)
+        status = fbq__shipped_read(&c->shipped, error);
     if (status != FBQ_OK) {
         fbq_close(c);
         return status;
@@ -208,6 +211,7 @@ void fbq_close(fbq_context *context)
     if (context->driver.library)
         dlclose(context->driver.library);
     fbq_wisdom_free(context->wisdom);
+    fbq_wisdom_free(context->shipped);
     FBQ_FREE(context);
 }
 

@@ -19,6 +19,7 @@
 #include "select.h"
 #include "wisdom_key.h"
 #include "wisdom_record.h"
+#include "shipped.h"
 #include "wisdom.h"
 #include "wisdom_file.h"
 #include "jit.h"

@@ -100,15 +100,22 @@ static fbq_status fbq__served_build(fbq_plan *plan, int index, int *unfit, fbq_e
     return status;
 }
 
-/* The caller's pick, or what the wisdom knows; NULL for the wisdom leaves the default. */
-static fbq_status fbq__pick_take(const fbq_wisdom *wisdom, fbq__served *served, fbq_kernel kernel,
+/* The caller's pick, or what the wisdom knows, or what comes with fbq; NULL for the context leaves
+ * the default. */
+static fbq_status fbq__pick_take(const fbq_context *context, fbq__served *served, fbq_kernel kernel,
                                  const fbq_pick *given, fbq_error *error)
 {
     fbq__fixed *f = &served->fixed;
     fbq_pick *pick = kernel == FBQ_KERNEL_DOWN ? &f->down : &f->fused;
     fbq_found *found = &served->found[kernel];
-    if (!given)
-        return fbq_wisdom_find(wisdom, &f->problem, &f->gpu, kernel, pick, found, error);
+    if (!given) {
+        FBQ__TRY(fbq_wisdom_find(context ? context->wisdom : NULL, &f->problem, &f->gpu, kernel,
+                                 pick, found, error));
+        return context && found->rung == FBQ_RUNG_DEFAULT
+                   ? fbq__shipped_find(context->shipped, &f->problem, &f->gpu, kernel, pick, found,
+                                       error)
+                   : FBQ_OK;
+    }
     if (given->kernel != kernel)
         return fbq__fail(error, FBQ_ERR_PICK, 0, "the pick given for %s is one for kernel %d",
                          fbq__kernel_name[kernel], (int)given->kernel);
@@ -154,8 +161,8 @@ static fbq_status fbq__served_make(fbq_plan *plan, const fbq_problem *problem, i
     if (plan->context->ptx) /* what is compiled for decides, not what it runs on */
         f->gpu.capability = plan->context->ptx;
     FBQ__TRY(fbq__problem_check(&f->problem, &f->layout, error));
-    FBQ__TRY(fbq__pick_take(plan->context->wisdom, served, FBQ_KERNEL_DOWN, down, error));
-    FBQ__TRY(fbq__pick_take(plan->context->wisdom, served, FBQ_KERNEL_FUSED, fused, error));
+    FBQ__TRY(fbq__pick_take(plan->context, served, FBQ_KERNEL_DOWN, down, error));
+    FBQ__TRY(fbq__pick_take(plan->context, served, FBQ_KERNEL_FUSED, fused, error));
     status = fbq__served_fit(plan, index, &unfit, &why);
     while (unfit >= 0 && fbq__from_wisdom(&served->found[unfit])) {
         FBQ__TRY(fbq__pick_take(NULL, served, (fbq_kernel)unfit, NULL, error));
