@@ -68,7 +68,7 @@ static const char HELP[] =
     "\n"
     "Exit status: 0 success; 1 a file cannot be read or written, or holds what cannot be taken;\n"
     "2 the command line is wrong; 3 the machine lacks something (tune, verify, doctor; explain\n"
-    "without --gpu); 4 not all that was asked for was tuned or holds (interrupted, out of time,\n"
+    "and estimates without --gpu); 4 not all that was asked for was tuned or holds (interrupted, out of time,\n"
     "not measurable).\n";
 
 enum {
