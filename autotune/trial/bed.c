@@ -14,6 +14,7 @@
 #include <fbq/host/half.h>
 
 #include "../../bench/kernels.h"
+#include "green.h"
 #include "plant.h"
 
 /* Launches of a graph, at least. */
@@ -59,14 +60,23 @@ static size_t cold_bytes(const gpu *g)
     return wanted < most ? wanted : most;
 }
 
-int bed_open(bed *b, int device, const char *cubins, fail *f)
+/* Open the GPU, in a green context where `sms` is not 0. */
+static int gpu_take(bed *b, int device, int sms, fail *f)
+{
+    TRY(gpu_choose(&b->g, device, f));
+    if (sms)
+        TRY(green_enter(&b->g, sms, f));
+    b->g.guard = GUARD_BYTES;
+    return gpu_begin(&b->g, f);
+}
+
+int bed_open(bed *b, int device, int sms, const char *cubins, fail *f)
 {
     fbq_options how;
     int mps = 0;
     memset(b, 0, sizeof *b);
     memset(&how, 0, sizeof how);
-    TRY(gpu_open(&b->g, device, f));
-    b->g.guard = GUARD_BYTES;
+    TRY(gpu_take(b, device, sms, f));
     CUDA(f, cudaDeviceGetAttribute(&mps, cudaDevAttrMpsEnabled, device));
     if (mps)
         return failf(f,
@@ -200,22 +210,26 @@ static void compile_one(bed *b, candidate *c)
     }
 }
 
-static void *compile_some(void *user)
+static void compile_some(work *w)
 {
-    work *w = user;
-    /* the context of this process, current in this thread too */
-    const int current = cudaSetDevice(w->b->g.device) == cudaSuccess;
     for (;;) {
         pthread_mutex_lock(&w->lock);
         const int i = w->next++;
         pthread_mutex_unlock(&w->lock);
         if (i >= w->count)
-            return NULL;
-        if (current)
-            compile_one(w->b, &w->list[i]);
-        else
-            snprintf(w->list[i].why, sizeof w->list[i].why, "cudaSetDevice failed in a thread");
+            return;
+        compile_one(w->b, &w->list[i]);
     }
+}
+
+/* Compiles in the primary context, for a green one may be current in one thread only; a plan runs
+ * in both. Where that cannot be, the other threads do the work. */
+static void *compile_beside(void *user)
+{
+    work *w = user;
+    if (cudaSetDevice(w->b->g.device) == cudaSuccess)
+        compile_some(w);
+    return NULL;
 }
 
 static void compile_list(bed *b, candidate *list, int count)
@@ -225,7 +239,7 @@ static void compile_list(bed *b, candidate *list, int count)
     work w = {b, list, count, 0, PTHREAD_MUTEX_INITIALIZER};
     int threads = 0;
     while (threads < count - 1 && threads < cores - 1 && threads < MOST_THREADS &&
-           pthread_create(&thread[threads], NULL, compile_some, &w) == 0)
+           pthread_create(&thread[threads], NULL, compile_beside, &w) == 0)
         threads++;
     compile_some(&w);
     for (int i = 0; i < threads; i++)
