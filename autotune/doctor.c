@@ -164,7 +164,7 @@ static int start_once(trials *t, const options *o, const char *folder, char *tex
     fbq_record_print(&record, line, sizeof line);
     const int fine =
         trials_start(t) &&
-        trials_ask(t, 60, NULL, NULL, "gpu %d %s", o->device, folder) == ANSWER_OK &&
+        trials_ask(t, 60, NULL, NULL, "gpu %d 0 %s", o->device, folder) == ANSWER_OK &&
         trials_ask(t, 60, NULL, NULL, "problem %s", line) == ANSWER_OK &&
         trials_ask(t, 60, NULL, NULL, "start") == ANSWER_OK &&
         sscanf(t->text, "%lf %lf %lf %d", &open_ms, &prepare_ms, &launch_ms, &compiled) == 4;

@@ -38,7 +38,7 @@ static const char HELP[] =
     "  --kernel down|fused (verify, show, export, forget)\n"
     "  --all               all records (forget)\n"
     "\n"
-    "What is tuned, and how (tune; the last three also verify, the last also doctor)\n"
+    "What is tuned, and how (tune; the last four also verify, the last also doctor)\n"
     "  --preset MODEL      all layers of llama-2-7b, llama-2-13b, llama-3-8b, llama-3-70b,\n"
     "                      mistral-7b, qwen2.5-7b or smollm2-135m; or --shape, one layer\n"
     "  --m M,M,...         rows of x, each for its bucket (1, 2-4, 5-8, 9-16; default all four)\n"
@@ -47,6 +47,8 @@ static const char HELP[] =
     "  --again             tune also what the file has such records of already\n"
     "  --log FILE          append every time that is measured, as a line of JSON\n"
     "  --survey N          no search and no records: time N picks drawn from all, for --log\n"
+    "  --sms N             only so many multiprocessors, of a green context: for programs\n"
+    "                      that run in one\n"
     "  --budget 90s        end after that time (s, m or h); the problem in hand waits for\n"
     "                      the next run\n"
     "  --patience SECONDS  that one run of a pick may take before it counts as hung (default 20)\n"
@@ -91,6 +93,7 @@ enum {
     DEVICE,
     PRESET,
     RIGOR,
+    SMS,
     BUDGET,
     AGAIN,
     SURVEY,
@@ -138,6 +141,7 @@ static const struct {
     {{"device", required_argument, NULL, DEVICE}, TUNE | VERIFY | EXPLAIN | DOCTOR},
     {{"preset", required_argument, NULL, PRESET}, TUNE},
     {{"rigor", required_argument, NULL, RIGOR}, TUNE},
+    {{"sms", required_argument, NULL, SMS}, TUNE | VERIFY},
     {{"budget", required_argument, NULL, BUDGET}, TUNE | VERIFY},
     {{"again", no_argument, NULL, AGAIN}, TUNE},
     {{"survey", required_argument, NULL, SURVEY}, TUNE},
@@ -320,6 +324,11 @@ static int read_one(int option, const char *value, options *o)
         if (!word_read("rigor", value, rigors, "estimate, measure or patient", &number))
             return 0;
         o->rigor = (fbq_rigor)(FBQ_RIGOR_ESTIMATE + number);
+        return 1;
+    case SMS:
+        if (!number_read("sms", value, 1, 4096, &number))
+            return 0;
+        o->sms = (int)number;
         return 1;
     case BUDGET:
         return seconds_read("budget", value, &o->budget);

@@ -31,6 +31,7 @@ typedef struct options {
     int preset; /* of problems_preset, -1: none */
     int m[4], ms;
     fbq_rigor rigor;
+    int sms;         /* multiprocessors to use, 0: all */
     double budget;   /* seconds, 0: none */
     double patience; /* seconds for one trial */
     const char *trial;

@@ -72,6 +72,7 @@ outcome session_open(const options *o, tuner *u)
     u->wisdom = o->file;
     u->rigor = o->rigor;
     u->device = o->device;
+    u->sms = o->sms;
     u->patience = o->patience;
     u->end = o->budget > 0 ? trials_now() + o->budget : 0;
     u->note = note;

@@ -6,7 +6,9 @@
  *
  * Requests and answers are lines of text on the child's standard input and output:
  *
- *     gpu DEVICE [FOLDER]     what this child is to use; FOLDER is for compiled kernels
+ *     gpu DEVICE SMS [FOLDER] what this child is to use: so many of the multiprocessors (or a few
+ *                             more, where it cannot be that many; 0: all); FOLDER is for compiled
+ *                             kernels
  *         ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536
  *            nvrtc=13000 driver=13000 uuid=GPU-... name=NVIDIA H200
  *     problem RECORD          layers of random weights, so many that they are cold; RECORD is

@@ -88,7 +88,7 @@ static int child_start(tuner *u)
 {
     description d;
     if (!trials_start(&u->t) ||
-        trials_ask(&u->t, OPEN_SECONDS, NULL, NULL, "gpu %d", u->device) != ANSWER_OK)
+        trials_ask(&u->t, OPEN_SECONDS, NULL, NULL, "gpu %d %d", u->device, u->sms) != ANSWER_OK)
         return 0;
     if (gpu_parse(u->t.text, &d) &&
         (!u->open || (!strcmp(d.uuid, u->uuid) && !memcmp(&d.gpu, &u->gpu, sizeof d.gpu)))) {

@@ -14,6 +14,7 @@ typedef struct tuner {
     const char *wisdom; /* the path, beside which the quarantine is */
     fbq_rigor rigor;
     int device;
+    int sms;                            /* multiprocessors of a green context, 0: all of the GPU */
     double patience;                    /* seconds that a pick may take to be run once */
     double end;                         /* seconds of trials_now at which to end; 0: none */
     void (*note)(const char *sentence); /* what the user should hear of at once */

@@ -29,10 +29,10 @@ double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int gpu_open(gpu *g, int device, fail *f)
+int gpu_choose(gpu *g, int device, fail *f)
 {
     struct cudaDeviceProp prop;
-    int count = 0, has_wait = 0;
+    int count = 0;
     memset(g, 0, sizeof *g);
     cudaError_t result = cudaGetDeviceCount(&count);
     if (result != cudaSuccess)
@@ -49,6 +49,12 @@ int gpu_open(gpu *g, int device, fail *f)
     if (g->capability < 80)
         return failf(f, "%s has compute capability %d.%d; fbq needs 8.0", g->name, prop.major,
                      prop.minor);
+    return 0;
+}
+
+int gpu_begin(gpu *g, fail *f)
+{
+    int has_wait = 0;
     CUDA(f, cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking));
     CUDA(f, cudaEventCreate(&g->start));
     CUDA(f, cudaEventCreate(&g->stop));
@@ -56,6 +62,12 @@ int gpu_open(gpu *g, int device, fail *f)
     CUDA(f, read_has_dependency_wait(&has_wait));
     g->pdl = has_wait && g->capability >= 90;
     return 0;
+}
+
+int gpu_open(gpu *g, int device, fail *f)
+{
+    TRY(gpu_choose(g, device, f));
+    return gpu_begin(g, f);
 }
 
 size_t gpu_cold_bytes(const gpu *g)

@@ -35,6 +35,12 @@ typedef struct gpu {
 /* Open a GPU. Returns 1 with the reason where there is none. */
 int gpu_open(gpu *g, int device, fail *f);
 
+/* The same in two steps, for a program that works in another CUcontext than the primary one:
+ * choose a GPU, which makes that one current, and make stream and events in what is current then.
+ */
+int gpu_choose(gpu *g, int device, fail *f);
+int gpu_begin(gpu *g, fail *f);
+
 /* Bytes that a rotation over layers must exceed for each to be cold: twice the L2, and 400 MB. */
 size_t gpu_cold_bytes(const gpu *g);
 

@@ -81,6 +81,32 @@ static void test_tunes(void **state)
     assert_non_null(strstr(run.out, "again      ok   fbq_open"));
 }
 
+/* In a green context: picks for so many multiprocessors, beside those for all. */
+static void test_green(void **state)
+{
+    char *lines;
+    size_t count;
+    (void)state;
+    assert_int_equal(TUNE("--shape", PLAIN, "--m", "1", "--sms", "16"), 0);
+    assert_true(says("16 SMs: 1 problems, 0 of them tuned already"));
+    assert_false(says("blamed"));
+    lines = file_read(wisdom, &count);
+    assert_non_null(strstr(lines, " sms=16 "));
+    free(lines);
+    assert_int_equal(TUNE("--shape", PLAIN, "--m", "1", "--sms", "16"), 0);
+    assert_true(says("1 of them tuned already"));
+    assert_int_equal(TUNE("--shape", PLAIN, "--m", "1"), 0);
+    assert_true(says("0 of them tuned already"));
+    assert_int_equal(TUNE("--shape", PLAIN, "--m", "1", "--sms", "4096"), 3);
+    assert_true(says("--sms 4096, but the GPU has "));
+#ifdef FBQ_PLAYED_TRIAL
+    setenv("PLAYED_LACKS", "cuGreenCtxCreate", 1);
+    assert_int_equal(TUNE("--shape", PLAIN, "--m", "1", "--sms", "16"), 3);
+    assert_true(says("the driver has no cuGreenCtxCreate: expected one for CUDA 12.4 or later"));
+    unsetenv("PLAYED_LACKS");
+#endif
+}
+
 #ifdef FBQ_PLAYED_TRIAL
 /* Something else on the GPU for a while, and all the time; and a GPU that is shared through MPS. */
 static void test_others(void **state)
@@ -191,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_tunes, fresh),
         cmocka_unit_test_setup(test_formats, fresh),
+        cmocka_unit_test_setup(test_green, fresh),
         cmocka_unit_test(test_fault),
         cmocka_unit_test(test_beyond),
         cmocka_unit_test(test_weights),

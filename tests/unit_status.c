@@ -289,6 +289,47 @@ static void test_opening(void **state)
     PROVOKE_BARE(FBQ_ERR_NULL, fbq_context_gpu(NULL, NULL));
 }
 
+/* The multiprocessors of device 0 as fbq_open finds them. */
+static int sms_opened(void)
+{
+    fbq_context *c = NULL;
+    fbq_gpu gpu;
+    assert_int_equal(open_fake(0, 0, NULL, &c, NULL), FBQ_OK);
+    assert_int_equal(fbq_context_gpu(c, &gpu), FBQ_OK);
+    fbq_close(c);
+    return gpu.sms;
+}
+
+/* A context with part of the GPU says how large that is, where the driver can tell. */
+static void test_green_context(void **state)
+{
+    static const char *const functions[] = {"cuCtxGetCurrent", "cuCtxGetDevResource"};
+    (void)state;
+    if (!nvrtc_there())
+        skip();
+    assert_int_equal(sms_opened(), 132);
+    fake("FBQ_FAKE_SMS", "48");
+    assert_int_equal(sms_opened(), 48);
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        fake("FBQ_FAKE_LACKS", functions[i]);
+        assert_int_equal(sms_opened(), 132);
+        fake("FBQ_FAKE_LACKS", NULL);
+        fake("FBQ_FAKE_FAILS", functions[i]);
+        assert_int_equal(sms_opened(), 132);
+        fake("FBQ_FAKE_FAILS", NULL);
+    }
+    fake("FBQ_FAKE_CURRENT", "1"); /* another GPU's */
+    assert_int_equal(sms_opened(), 132);
+    fake("FBQ_FAKE_CURRENT", "-1");
+    assert_int_equal(sms_opened(), 132);
+    fake("FBQ_FAKE_CURRENT", NULL);
+    fake("FBQ_FAKE_SMS", "0"); /* what makes no sense */
+    assert_int_equal(sms_opened(), 132);
+    fake("FBQ_FAKE_SMS", "133");
+    assert_int_equal(sms_opened(), 132);
+    fake("FBQ_FAKE_SMS", NULL);
+}
+
 static void check_calls(const fbq_plan *plan)
 {
     /* addresses that are only looked at: the launch does nothing */
@@ -599,6 +640,7 @@ int main(void)
                                        cmocka_unit_test(test_picks),
                                        cmocka_unit_test(test_compiling),
                                        cmocka_unit_test(test_opening),
+                                       cmocka_unit_test(test_green_context),
                                        cmocka_unit_test(test_preparing_and_launching),
                                        cmocka_unit_test(test_reconstructing),
                                        cmocka_unit_test(test_wisdom),

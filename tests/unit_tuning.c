@@ -30,7 +30,7 @@ static void test_finds(void **state)
     assert_int_equal(r.source, fbq_source_hash());
     assert_int_equal(r.nvrtc, 13000);
     assert_int_equal(r.driver, 13000);
-    assert_int_equal(lines_with(logs, " gpu 0", ""), 1); /* one child did it all */
+    assert_int_equal(lines_with(logs, " gpu 0 0\n", ""), 1); /* one child did it all */
     no_child_left();
     assert_int_equal(folder_count(folder), 3); /* wisdom, its lock, the log */
     /* a second time there is nothing to do, unless asked for, or for more */
@@ -151,6 +151,23 @@ static void test_verify(void **state)
     assert_true(says("0 of 0 records"));
 }
 
+/* Part of the multiprocessors: its records are of so many, beside those of all. */
+static void test_sms(void **state)
+{
+    (void)state;
+    assert_int_equal(TUNE(LAYER), 0);
+    assert_int_equal(TUNE(LAYER, "--sms", "47"), 0);
+    assert_true(says("48 SMs: 1 problems, 0 of them tuned already"));
+    assert_int_equal(lines_with(logs, " gpu 0 47\n", ""), 1);
+    assert_int_equal(lines_with(wisdom, "fbq1 fused", " sms=48 "), 1);
+    assert_int_equal(lines_with(wisdom, "fbq1 fused", " sms=132 "), 1);
+    assert_int_equal(TUNE(LAYER, "--sms", "48"), 0);
+    assert_true(says("1 of them tuned already"));
+    assert_int_equal(VERIFY("--sms", "48"), 0);
+    assert_int_equal(lines_with(logs, " gpu 0 48\n", ""), 1);
+    assert_true(says("1 of 1 records of this GPU hold"));
+}
+
 /* Every time that is measured, in a file; drawn picks are the same every time, and keep nothing. */
 static void test_log(void **state)
 {
@@ -195,7 +212,7 @@ static void test_doctor_time(void **state)
     assert_true(says("start      ok   fbq_open 8.1 ms, fbq_prepare 895.2 ms (1 kernels compiled), "
                      "first launch 0.03 ms"));
     assert_true(says("again      ok   fbq_open 8.1 ms, fbq_prepare 1.0 ms (0 kernels compiled), "));
-    assert_int_equal(lines_with(logs, " gpu 0 " P_tmpdir "/fbq-doctor-", ""), 2);
+    assert_int_equal(lines_with(logs, " gpu 0 0 " P_tmpdir "/fbq-doctor-", ""), 2);
     plant("die start ");
     assert_int_equal(tune(words), 3);
     assert_true(says("start      BAD  it was ended by signal 6"));
@@ -307,6 +324,7 @@ static void test_usage(void **state)
     assert_true(says("rtx3090"));
     assert_int_equal(TUNE(LAYER, "--gpu", "rtx3090"), 2);
     assert_true(says("--rigor estimate predicts"));
+    assert_int_equal(TUNE(LAYER, "--sms", "0"), 2);
     assert_int_equal(folder_count(folder), 0);
 }
 
@@ -318,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup(test_down, fresh),
         cmocka_unit_test_setup(test_preset, fresh),
         cmocka_unit_test_setup(test_verify, fresh),
+        cmocka_unit_test_setup(test_sms, fresh),
         cmocka_unit_test_setup(test_log, fresh),
         cmocka_unit_test_setup(test_doctor_time, fresh),
         cmocka_unit_test_setup(test_no_gpu, fresh),

@@ -49,8 +49,9 @@ typedef struct bed {
     size_t scratch_bytes, state_bytes;
 } bed;
 
-/* `cubins`: as fbq_options.cubin_folder. */
-int bed_open(bed *b, int device, const char *cubins, fail *f);
+/* `sms`: 0, or the multiprocessors of a green context to work in. `cubins`: as
+ * fbq_options.cubin_folder. */
+int bed_open(bed *b, int device, int sms, const char *cubins, fail *f);
 void bed_close(bed *b);
 
 /* Layers of random weights of a problem, in place of the one before. */

@@ -36,14 +36,17 @@ static void failed(fail *f)
     fprintf(out, "%s %s\n", words[b.fault], f->text);
 }
 
-/* "0", or "0 FOLDER". */
+/* "DEVICE SMS", or "DEVICE SMS FOLDER". */
 static void open_gpu(const char *text)
 {
     fbq_gpu gpu;
     fail f;
-    int driver = 0;
-    const char *const folder = strchr(text, ' ');
-    is_open = bed_open(&b, atoi(text), folder ? folder + 1 : NULL, &f) == 0;
+    int device, sms, used = 0, driver = 0;
+    if (sscanf(text, "%d %d %n", &device, &sms, &used) != 2 || sms < 0) {
+        say_no("which GPU?");
+        return;
+    }
+    is_open = bed_open(&b, device, sms, text[used] ? text + used : NULL, &f) == 0;
     if (!is_open) {
         failed(&f);
         return;

@@ -260,6 +260,10 @@ typedef struct fbq_options {
 /* Open the driver and NVRTC, and read the wisdom file, now and never again: a tuning elsewhere does
  * not change one's bits in mid-run. A file that is damaged or cannot be read makes nothing fail
  * (fbq_context_wisdom). options may be NULL for defaults. Thread-safe; needs no current CUcontext.
+ * Where one of this GPU is current that has part of its multiprocessors (a green context), grids
+ * are made for that part, and fbq_context_gpu and records say so: open in the green context in
+ * which the plans will run, and prepare there too, lest the first launch load the kernels. In other
+ * contexts of the GPU they compute the same, but not as fast.
  * FBQ_ERR_NO_DRIVER, _NO_NVRTC, _NO_DEVICE, _CAPABILITY, _OLD_DRIVER, _OUT_OF_HOST. */
 fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error *error);
 

@@ -3,6 +3,7 @@
  *
  *     FBQ_FAKE_GPUS=0        sees no GPU             FBQ_FAKE_CAPABILITY=75  an older one
  *     FBQ_FAKE_CURRENT=1     the context of GPU 1 is current; -1: none is
+ *     FBQ_FAKE_SMS=48        which has that many of the GPU's 132 multiprocessors
  *     FBQ_FAKE_LACKS=NAME    does not know the function NAME
  *     FBQ_FAKE_FAILS=NAME    the function NAME returns CUDA_ERROR_UNKNOWN
  *     FBQ_FAKE_LOCAL=64      kernels spill that many bytes
@@ -86,6 +87,23 @@ static CUresult CUDAAPI fake_context_device(CUdevice *device)
 {
     *device = number("FBQ_FAKE_CURRENT", 0);
     return *device < 0 ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
+}
+
+static CUresult CUDAAPI fake_context_current(CUcontext *context)
+{
+    static int some; /* for its address */
+    *context = number("FBQ_FAKE_CURRENT", 0) < 0 ? NULL : (CUcontext)(void *)&some;
+    return outcome("cuCtxGetCurrent");
+}
+
+static CUresult CUDAAPI fake_context_resource(CUcontext context, CUdevResource *resource,
+                                              CUdevResourceType type)
+{
+    if (!context || type != CU_DEV_RESOURCE_TYPE_SM)
+        return CUDA_ERROR_INVALID_VALUE;
+    resource->type = type;
+    resource->sm.smCount = (unsigned)number("FBQ_FAKE_SMS", 132);
+    return outcome("cuCtxGetDevResource");
 }
 
 static CUresult CUDAAPI fake_error_name(CUresult result, const char **text)
@@ -181,6 +199,8 @@ CUresult CUDAAPI cuGetProcAddress(const char *symbol, void **function, int versi
                  {"cuDeviceGetName", (any_function)fake_device_name},
                  {"cuDeviceGetAttribute", (any_function)fake_device_attribute},
                  {"cuCtxGetDevice", (any_function)fake_context_device},
+                 {"cuCtxGetCurrent", (any_function)fake_context_current},
+                 {"cuCtxGetDevResource", (any_function)fake_context_resource},
                  {"cuGetErrorName", (any_function)fake_error_name},
                  {"cuGetErrorString", (any_function)fake_error_string},
                  {"cuLibraryLoadData", (any_function)fake_library_load},

@@ -135,7 +135,7 @@ static void answer_one(char *line)
 {
     char request[16], pick[256] = "";
     fbq_record record;
-    int used = 0, which = -1;
+    int used = 0, which = -1, sms = 0;
     if (sscanf(line, "%15s %n", request, &used) != 1)
         return;
     const char *rest = line + used;
@@ -154,10 +154,11 @@ static void answer_one(char *line)
         snprintf(uuid, sizeof uuid, "%s", setting("FAKE_TRIAL_GPU"));
         if (uuid[strcspn(uuid, "*")])
             snprintf(uuid + strcspn(uuid, "*"), 24, "-%ld", (long)getpid());
-        sscanf(rest, "%*d %255s", cubins);
-        printf("ok capability=90 sms=132 shared_block=232448 shared_sm=233472 registers_sm=65536 "
+        sscanf(rest, "%*d %d %255s", &sms, cubins);
+        sms = sms ? (sms + 1) / 2 * 2 : 132; /* a green context has an even number */
+        printf("ok capability=90 sms=%d shared_block=232448 shared_sm=233472 registers_sm=65536 "
                "nvrtc=13000 driver=13000 uuid=%s name=NVIDIA H200\n",
-               uuid);
+               sms, uuid);
     } else if (!strcmp(request, "problem")) {
         memset(known, 0, sizeof known);
         printf(fbq_record_parse(rest, &record, NULL) == FBQ_OK ? "ok\n" : "no such record\n");

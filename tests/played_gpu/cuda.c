@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "played.h"
 
+#include <cuda.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,106 @@ cudaError_t played_launch(void (*run)(const void *arguments), const void *argume
     return cudaSuccess;
 }
 
+/* ---- The driver: a primary context and a green one ---- */
+
+enum { ALL = 132 };
+
+static struct context {
+    int sms;
+} primary = {ALL}, green;
+static _Thread_local CUcontext current;
+
+const void *played_context(void)
+{
+    return current;
+}
+
+int played_sms(void)
+{
+    return ((const struct context *)played_context())->sms;
+}
+
+static CUresult CUDAAPI context_set(CUcontext context)
+{
+    current = context;
+    return CUDA_SUCCESS;
+}
+
+static CUresult CUDAAPI device_get(CUdevice *device, int ordinal)
+{
+    *device = ordinal;
+    return CUDA_SUCCESS;
+}
+
+static CUresult CUDAAPI device_resource(CUdevice device, CUdevResource *all, CUdevResourceType type)
+{
+    (void)device;
+    all->type = type;
+    all->sm.smCount = ALL;
+    return CUDA_SUCCESS;
+}
+
+/* Even numbers of them. */
+static CUresult CUDAAPI resource_split(CUdevResource *part, unsigned *parts,
+                                       const CUdevResource *all, CUdevResource *rest,
+                                       unsigned flags, unsigned least)
+{
+    (void)flags;
+    *part = *rest = *all;
+    part->sm.smCount = (least + 1) / 2 * 2;
+    rest->sm.smCount -= part->sm.smCount;
+    return *parts == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult CUDAAPI resource_describe(CUdevResourceDesc *description, CUdevResource *list,
+                                          unsigned count)
+{
+    green.sms = (int)list->sm.smCount;
+    *description = NULL;
+    return count == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult CUDAAPI green_create(CUgreenCtx *context, CUdevResourceDesc description,
+                                     CUdevice device, unsigned flags)
+{
+    (void)description, (void)device;
+    *context = (CUgreenCtx)(void *)&green;
+    return flags == CU_GREEN_CTX_DEFAULT_STREAM ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult CUDAAPI green_context(CUcontext *context, CUgreenCtx of)
+{
+    *context = (CUcontext)(void *)of;
+    return CUDA_SUCCESS;
+}
+
+typedef void (*any_function)(void);
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned version,
+                                             unsigned long long flags,
+                                             enum cudaDriverEntryPointQueryResult *status)
+{
+    static const struct {
+        const char *name;
+        any_function function;
+    } known[] = {{"cuCtxSetCurrent", (any_function)context_set},
+                 {"cuDeviceGet", (any_function)device_get},
+                 {"cuDeviceGetDevResource", (any_function)device_resource},
+                 {"cuDevSmResourceSplitByCount", (any_function)resource_split},
+                 {"cuDevResourceGenerateDesc", (any_function)resource_describe},
+                 {"cuGreenCtxCreate", (any_function)green_create},
+                 {"cuCtxFromGreenCtx", (any_function)green_context}};
+    const char *const lacks = getenv("PLAYED_LACKS");
+    (void)version, (void)flags;
+    *status = cudaDriverEntryPointSymbolNotFound;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (!strcmp(name, known[i].name) && !(lacks && !strcmp(name, lacks))) {
+            memcpy(function, &known[i].function, sizeof *function);
+            *status = cudaDriverEntryPointSuccess;
+        }
+    return cudaSuccess;
+}
+
 /* ---- The device ---- */
 
 cudaError_t cudaGetDeviceCount(int *count)
@@ -72,6 +173,7 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaSetDevice(int device)
 {
+    current = device ? current : (CUcontext)&primary;
     return device ? cudaErrorInvalidDevice : cudaSuccess;
 }
 
@@ -81,7 +183,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     memset(p, 0, sizeof *p);
     strcpy(p->name, "played GPU");
     p->major = 9;
-    p->multiProcessorCount = 132;
+    p->multiProcessorCount = ALL;
     p->l2CacheSize = 4096;
     const int uuid = getenv("PLAYED_UUID") ? atoi(getenv("PLAYED_UUID")) : 0;
     memcpy(p->uuid.bytes, &uuid, sizeof uuid);

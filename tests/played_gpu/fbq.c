@@ -17,7 +17,8 @@
 #define PASTE(a, b) PASTE2(a, b)
 #define WRAPPED(name) PASTE(__wrap_, name)
 
-static const fbq_gpu gpu_played = {"played GPU", 90, 132, 232448, 233472, 65536};
+static fbq_gpu gpu_played = {"played GPU", 90, 0, 232448, 233472, 65536};
+static const void *opened; /* the context in which fbq was */
 
 typedef struct plan {
     fbq_problem problem;
@@ -38,6 +39,8 @@ fbq_status WRAPPED(fbq_open)(const fbq_options *options, fbq_context **context, 
 {
     (void)options;
     (void)error;
+    opened = played_context();
+    gpu_played.sms = played_sms();
     *context = malloc(1);
     return *context ? FBQ_OK : FBQ_ERR_OUT_OF_HOST;
 }
@@ -83,6 +86,8 @@ fbq_status WRAPPED(fbq_prepare)(fbq_context *context, const fbq_problem *problem
     (void)context;
     if (!p)
         return FBQ_ERR_OUT_OF_HOST;
+    if (!played_context())
+        abort();
     p->problem = *problem;
     fbq_status status = fbq_layout_of(&problem->format, &problem->shape, &p->layout, error);
     if (status == FBQ_OK)
@@ -216,6 +221,8 @@ fbq_status WRAPPED(fbq_linear)(const fbq_plan *p, const fbq_call *call, struct C
 {
     const linear l = {(const plan *)p, *call};
     (void)stream;
+    if (played_context() != opened) /* it would run on another part of the GPU */
+        abort();
     if (call->scratch_bytes < fbq_plan_scratch_bytes(p) ||
         call->state_bytes < fbq_plan_state_bytes(p))
         return FBQ_ERR_BUFFER;

@@ -23,6 +23,10 @@ int played_launched(void);
 void played_hang(void);
 void played_fail(cudaError_t error);
 
+/* The context that is current in this thread, NULL: none; its multiprocessors. */
+const void *played_context(void);
+int played_sms(void);
+
 /* Called before anything but a launch of fbq looks at memory: y of the last one is made then. */
 void played_flush(void);
 

@@ -42,10 +42,21 @@
       (CUfunction_attribute, int, CUkernel, CUdevice))                                           \
     X(launch, "cuLaunchKernelEx", 11060, (const CUlaunchConfig *, CUfunction, void **, void **))
 
+/* What older drivers, or the headers of older CUDAs, lack: NULL then, or no member at all. */
+#if CUDA_VERSION >= 12040
+#define FBQ__DRIVER_EXTRAS(X)                                  \
+    X(context_current, "cuCtxGetCurrent", 4000, (CUcontext *)) \
+    X(context_resource, "cuCtxGetDevResource", 12040,          \
+      (CUcontext, CUdevResource *, CUdevResourceType))
+#else
+#define FBQ__DRIVER_EXTRAS(X)
+#endif
+
 typedef struct fbq__driver {
     void *library;
 #define FBQ__DECLARE(member, name, version, parameters) CUresult(CUDAAPI *member) parameters;
     FBQ__DRIVER_FUNCTIONS(FBQ__DECLARE)
+    FBQ__DRIVER_EXTRAS(FBQ__DECLARE)
 #undef FBQ__DECLARE
 } fbq__driver;
 
@@ -83,6 +94,14 @@ static fbq_status fbq__driver_open(const char *path, fbq__driver *d, fbq_error *
         memcpy(&d->member, &found, sizeof found);                                            \
     }
         FBQ__DRIVER_FUNCTIONS(FBQ__GET)
+#undef FBQ__GET
+#define FBQ__GET(member, name, version, parameters)                                        \
+    {                                                                                      \
+        void *found = NULL;                                                                \
+        if (get(name, &found, version, CU_GET_PROC_ADDRESS_DEFAULT, NULL) == CUDA_SUCCESS) \
+            memcpy(&d->member, &found, sizeof found);                                      \
+    }
+        FBQ__DRIVER_EXTRAS(FBQ__GET)
 #undef FBQ__GET
     }
     if (missing) {
@@ -148,6 +167,25 @@ static fbq_status fbq__gpu_read(const fbq__driver *d, int ordinal, CUdevice *dev
     return FBQ_OK;
 }
 
+/* A green context has part of its GPU's multiprocessors: those count where it is current. */
+static void fbq__gpu_confine(const fbq__driver *d, CUdevice device, fbq_gpu *gpu)
+{
+#if CUDA_VERSION >= 12040
+    CUdevResource part;
+    CUcontext current = NULL;
+    CUdevice its;
+    memset(&part, 0, sizeof part);
+    if (!d->context_current || !d->context_resource || d->context_device(&its) != CUDA_SUCCESS ||
+        its != device || d->context_current(&current) != CUDA_SUCCESS || !current ||
+        d->context_resource(current, &part, CU_DEV_RESOURCE_TYPE_SM) != CUDA_SUCCESS)
+        return;
+    if (part.sm.smCount >= 1 && part.sm.smCount < (unsigned)gpu->sms)
+        gpu->sms = (int)part.sm.smCount;
+#else
+    (void)d, (void)device, (void)gpu;
+#endif
+}
+
 /* Read the wisdom file, "" for none; whatever is wrong with it is a warning in the wisdom. */
 static fbq_status fbq__context_wisdom_read(fbq_context *context, const char *file, fbq_error *error)
 {
@@ -186,6 +224,8 @@ fbq_status fbq_open(const fbq_options *options, fbq_context **context, fbq_error
     status = fbq__driver_open(options->cuda_library, &c->driver, error);
     if (status == FBQ_OK)
         status = fbq__gpu_read(&c->driver, options->device, &c->device, &c->gpu, error);
+    if (status == FBQ_OK)
+        fbq__gpu_confine(&c->driver, c->device, &c->gpu);
     if (status == FBQ_OK)
         status = fbq__nvrtc_open(options->nvrtc_library, &c->nvrtc, error);
     if (status == FBQ_OK)
