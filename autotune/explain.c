@@ -9,25 +9,6 @@
 
 enum { RUNNERS_UP = 3 };
 
-static const char *rung_name(fbq_rung rung)
-{
-    switch (rung) {
-    case FBQ_RUNG_GIVEN:
-        return "given";
-    case FBQ_RUNG_EXACT:
-        return "exact";
-    case FBQ_RUNG_SHAPE:
-        return "shape";
-    case FBQ_RUNG_CAPABILITY:
-        return "capability";
-    case FBQ_RUNG_SHIPPED:
-        return "shipped";
-    case FBQ_RUNG_DEFAULT:
-        return "default";
-    }
-    return "?";
-}
-
 /* The GPU that --gpu names, or this machine's. */
 static outcome gpu_take(const options *o, fbq_gpu *gpu)
 {

@@ -29,6 +29,8 @@ static const char HELP[] =
     "  -o, --output FILE   instead of standard output (export)\n"
     "  --no-default        without records whose picks are the default anyway (export)\n"
     "  --skip-damaged      leave out what cannot be taken, instead of taking nothing (merge)\n"
+    "  --beside FILE       also time the picks that another wisdom file gives for the same layers\n"
+    "                      here, in the same passes (verify; up to four times)\n"
     "\n"
     "Which records (verify, show, export, forget), or which layer (explain)\n"
     "  --gpu NAME          part of the GPU's name, or h200, a100, rtx3090 ...; explain, and tune\n"
@@ -70,7 +72,8 @@ static const char HELP[] =
     "\n"
     "Exit status: 0 success; 1 a file cannot be read or written, or holds what cannot be taken;\n"
     "2 the command line is wrong; 3 the machine lacks something (tune, verify, doctor; explain\n"
-    "and estimates without --gpu); 4 not all that was asked for was tuned or holds (interrupted, out of time,\n"
+    "and estimates without --gpu); 4 not all that was asked for was tuned or holds (interrupted, "
+    "out of time,\n"
     "not measurable).\n";
 
 enum {
@@ -101,6 +104,7 @@ enum {
     TIME,
     PATIENCE,
     TRIAL,
+    BESIDE,
     VERSION
 };
 
@@ -149,6 +153,7 @@ static const struct {
     {{"time", no_argument, NULL, TIME}, DOCTOR},
     {{"patience", required_argument, NULL, PATIENCE}, TUNE | VERIFY},
     {{"trial", required_argument, NULL, TRIAL}, TUNE | VERIFY | DOCTOR},
+    {{"beside", required_argument, NULL, BESIDE}, VERIFY},
     {{"help", no_argument, NULL, 'h'}, ANY},
     {{"version", no_argument, NULL, VERSION}, ANY},
 };
@@ -252,6 +257,14 @@ static int seconds_read(const char *option, const char *value, double *seconds)
            wrong(option, value, "a time such as 90s, 15m or 2h");
 }
 
+static int beside_read(const char *value, options *o)
+{
+    if (o->besides == MOST_BESIDE || !*value)
+        return wrong("beside", *value ? value : "\"\"", "a path, four times at most");
+    o->beside[o->besides++] = value;
+    return 1;
+}
+
 static int read_one(int option, const char *value, options *o)
 {
     static const char *const kernels[] = {"down", "fused", NULL}, *const groups[] = {"row", "32",
@@ -349,6 +362,8 @@ static int read_one(int option, const char *value, options *o)
     case TRIAL:
         o->trial = value;
         return *value || wrong("trial", "\"\"", "a path");
+    case BESIDE:
+        return beside_read(value, o);
     case LAUNCHES:
         if (!number_read("launches", value, 0, 2, &number))
             return 0;

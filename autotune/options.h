@@ -6,6 +6,9 @@
 
 #include <fbq/fbq.h>
 
+/* Files that verify compares with at once. */
+enum { MOST_BESIDE = 4 };
+
 /* How fbq-tune ends. */
 typedef enum outcome {
     OUTCOME_DONE = 0,
@@ -38,6 +41,9 @@ typedef struct options {
     int again;
     int survey;      /* picks drawn, 0: a search */
     const char *log; /* file that every time goes to, NULL: none */
+    /* verify */
+    const char *beside[MOST_BESIDE]; /* other wisdom files */
+    int besides;
     /* */
     int json, all, skip_damaged, no_default, time;
     outcome (*command)(const struct options *options);

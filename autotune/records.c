@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "records.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,13 @@ int record_from_json(const json_t *object, fbq_record *record, char *why, size_t
     return 0;
 }
 
+json_t *interval_to_json(search_interval interval)
+{
+    return isfinite(interval.low)
+               ? json_pack("[f, f, f]", interval.low, interval.median, interval.high)
+               : json_pack("[n, f, n]", interval.median);
+}
+
 outcome json_print(const options *o, json_t *json)
 {
     const int bad = !json || (o->output ? json_dump_file(json, o->output, JSON_INDENT(1))
@@ -128,6 +136,25 @@ outcome json_print(const options *o, json_t *json)
 }
 
 /* ---- Tables ---- */
+
+const char *rung_name(fbq_rung rung)
+{
+    switch (rung) {
+    case FBQ_RUNG_GIVEN:
+        return "given";
+    case FBQ_RUNG_EXACT:
+        return "exact";
+    case FBQ_RUNG_SHAPE:
+        return "shape";
+    case FBQ_RUNG_CAPABILITY:
+        return "capability";
+    case FBQ_RUNG_SHIPPED:
+        return "shipped";
+    case FBQ_RUNG_DEFAULT:
+        return "default";
+    }
+    return "?";
+}
 
 static const char *type_name(fbq_type type)
 {

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "options.h"
+#include "search.h"
 
 /* An object with the fields of the record's line under their names, and the kernel under "kernel":
  * numbers as numbers, n and r as arrays, everything else as strings. NULL: no memory. */
@@ -27,6 +28,12 @@ void record_shape(const fbq_record *record, char *text, size_t bytes);
 
 /* "4 bits g128 code, f16": with the types of scales, factors, x and y where they differ. */
 void record_format(const fbq_record *record, char *text, size_t bytes);
+
+/* "exact", "shape", "capability", "default", "given". */
+const char *rung_name(fbq_rung rung);
+
+/* An array of low, median and high; null where nothing bounds it. */
+json_t *interval_to_json(search_interval interval);
 
 /* Read a wisdom file; NULL after a message. */
 fbq_wisdom *records_read(const options *o, const char *path);

@@ -29,8 +29,8 @@ typedef struct search {
 
 search_effort search_effort_of(fbq_rigor rigor)
 {
-    return rigor == FBQ_RIGOR_PATIENT ? (search_effort){192, 64, 8, 3, 25}
-                                      : (search_effort){24, 12, 3, 3, 15};
+    return rigor == FBQ_RIGOR_PATIENT ? (search_effort){192, 64, 8, 3, 25, 0}
+                                      : (search_effort){24, 12, 3, 3, 15, 0};
 }
 
 /* ---- Statistics ---- */
@@ -273,16 +273,17 @@ static void gather(search *a, int centre, int count, int *which, char *fit)
 }
 
 /* One generation; the best may be another behind it. */
-static void generation(search *a, int some, int passes)
+static void generation(search *a, const search_effort *effort)
 {
-    while (a->ins > FINALISTS && !stopped(a)) {
+    int some = effort->begin;
+    while (!effort->compare && a->ins > FINALISTS && !stopped(a)) {
         round_of(a, some);
         halve(a);
-        some = 2 * some < passes ? 2 * some : passes;
+        some = 2 * some < effort->passes ? 2 * some : effort->passes;
     }
     if (a->ins > 0 && !stopped(a))
-        round_of(a, passes);
-    if (!stopped(a) || a->result->end == SEARCH_STOPPED)
+        round_of(a, effort->passes);
+    if (!effort->compare && (!stopped(a) || a->result->end == SEARCH_STOPPED))
         a->result->best = winner(a);
 }
 
@@ -339,7 +340,7 @@ void search_run(const space *s, const search_effort *effort, const search_calls 
     for (int g = 0; g < effort->generations && !stopped(&a); g++) {
         const int centre = result->best;
         gather(&a, centre, g ? effort->more : effort->first, which, fit);
-        generation(&a, effort->begin, effort->passes);
+        generation(&a, effort);
         if (result->best == centre)
             break;
     }

@@ -43,6 +43,7 @@ typedef struct search_effort {
     int generations; /* at most */
     int begin;       /* passes of the first round of a generation, in which all are */
     int passes;      /* of the last round */
+    int compare;     /* no search: all of the one generation have those passes, and none wins */
 } search_effort;
 
 /* For FBQ_RIGOR_MEASURE and FBQ_RIGOR_PATIENT. */

@@ -2,7 +2,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,10 +117,7 @@ static void log_time(void *user, const fbq_record *record, double us, search_int
     if (!line)
         return;
     json_object_set_new(line, "us", json_real(us));
-    json_object_set_new(line, "ratio",
-                        isfinite(ratio.low)
-                            ? json_pack("[f, f, f]", ratio.low, ratio.median, ratio.high)
-                            : json_pack("[n, f, n]", ratio.median));
+    json_object_set_new(line, "ratio", interval_to_json(ratio));
     json_dumpf(line, r->log, JSON_COMPACT);
     fputc('\n', r->log);
     fflush(r->log);

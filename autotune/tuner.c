@@ -161,13 +161,23 @@ static int given_up(job *j, const char *what)
     return 0;
 }
 
+static void refuse(const job *j, int which, const char *why)
+{
+    const fbq_record r = record_of(j, which);
+    if (j->u->refused)
+        j->u->refused(j->u->user, &r, why);
+}
+
 /* "fit 3", "unfit 4 pick.warps ...". */
 static void take_fit(void *user, const char *line)
 {
     job *j = user;
-    int which;
+    int which, why = 0;
     if (sscanf(line, "fit %d", &which) == 1 && which >= 0 && which < j->s.count)
         j->fit[which] = 1;
+    else if (sscanf(line, "unfit %d %n", &which, &why) == 1 && why && which >= 0 &&
+             which < j->s.count)
+        refuse(j, which, line + why);
 }
 
 static answer compile(job *j, const int *which, int count)
@@ -245,6 +255,7 @@ static void blame(job *j, int which, answer a)
     const fbq_record r = record_of(j, which);
     j->fit[which] = 0;
     j->out->blamed++;
+    refuse(j, which, j->u->t.text);
     fbq_pick_print(&r.pick, pick, sizeof pick);
     snprintf(text, sizeof text, "%s %s: %s", pick, word_of(a), j->u->t.text);
     j->u->note(text);
@@ -294,8 +305,11 @@ static answer try(job *j, const char *request, int which, int first)
         j->blamed = 0;
     else if (is_fault(a))
         blame(j, which, a);
-    else
+    else {
         j->fit[which] = 0;
+        if (a == ANSWER_NO)
+            refuse(j, which, j->u->t.text);
+    }
     if (which && first)
         quarantine_try(&j->u->q, NULL);
     return a;
@@ -307,9 +321,10 @@ static void job_prepare(void *user, const int *which, int count, char *fit)
     int *wanted = malloc((size_t)count * sizeof *wanted), wanteds = 0;
     for (int i = 0; i < count && wanted; i++) {
         const fbq_record r = record_of(j, which[i]);
-        if (quarantine_has(&j->u->q, &r))
+        if (quarantine_has(&j->u->q, &r)) {
             j->out->passed_over++;
-        else
+            refuse(j, which[i], "it is in quarantine");
+        } else
             wanted[wanteds++] = which[i];
     }
     for (int i = 0; i < wanteds; i += AT_ONCE)
@@ -336,8 +351,11 @@ static double job_time(void *user, int which)
     if (!j->fit[which] || !restore(j) || !j->fit[which])
         return 0;
     const answer a = try(j, "time", which, !j->timed[which]);
+    const double us = a == ANSWER_OK ? number_of(&j->u->t) : 0;
     j->timed[which] = 1;
-    return a == ANSWER_OK ? number_of(&j->u->t) : 0;
+    if (a == ANSWER_OK && !(us > 0))
+        refuse(j, which, "its time makes no sense");
+    return us;
 }
 
 static double job_floor(void *user)
@@ -387,21 +405,36 @@ static void describe(tuner *u, const fbq_problem *problem, fbq_kernel kernel, tu
     date_now(t->record.date);
 }
 
-/* What won is right still, after all the runs in which it was timed; unless that is seen, it did
- * not win. */
-static void check_again(job *j)
+/* Is a pick right still, after all the runs in which it was timed? */
+static answer check_again(job *j, int which)
 {
-    const int best = j->out->result.best;
     answer a = ANSWER_STOPPED;
-    if (best == 0 || j->out->result.end != SEARCH_DONE)
-        return;
-    if (restore(j) && j->fit[best])
-        a = try(j, "check", best, 1);
+    if (restore(j))
+        a = j->fit[which] ? try(j, "check", which, 1) : ANSWER_NO;
     if (a == ANSWER_STOPPED && !j->given_up)
         j->out->result.end = SEARCH_STOPPED;
-    else if (a != ANSWER_OK && !j->given_up)
+    return a;
+}
+
+/* Unless what won is seen to be right still, it did not win. */
+static void check_best(job *j)
+{
+    const int best = j->out->result.best;
+    answer a;
+    if (best == 0 || j->out->result.end != SEARCH_DONE)
+        return;
+    a = check_again(j, best);
+    if (a != ANSWER_STOPPED && a != ANSWER_OK && !j->given_up)
         snprintf(j->out->why, sizeof j->out->why, "the fastest pick failed a second check: %.900s",
                  j->u->t.text);
+}
+
+/* What was only compared: each that is wrong by now is refused after all. */
+static void check_others(job *j)
+{
+    for (int i = 1; i < j->s.count && j->out->result.end == SEARCH_DONE && !j->given_up; i++)
+        if (j->timed[i] && j->fit[i])
+            check_again(j, i);
 }
 
 /* Search a space, which is released. */
@@ -426,7 +459,10 @@ static int run(tuner *u, const fbq_pick *with, const search_effort *effort, spac
         t->result.end = SEARCH_NOTHING;
     else
         search_run(&j.s, effort, &calls, &t->result);
-    check_again(&j);
+    if (effort->compare)
+        check_others(&j);
+    else
+        check_best(&j);
     t->record.pick = s->pick[t->result.best];
     t->record.median_ns = (int64_t)(t->result.us * 1e3 + 0.5);
     t->record.spread_ns = (int64_t)(t->result.spread * 1e3 + 0.5);
@@ -507,7 +543,7 @@ int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq
     t->passed_over = without_default(u, &t->record, &s);
     if (u->survey) {
         draw(&s, u->survey);
-        effort = (search_effort){s.count, 0, 1, 7, 7};
+        effort = (search_effort){s.count, 0, 1, 7, 7, 0};
     } else if (kernel == FBQ_KERNEL_FUSED && u->speed.bandwidth > 0)
         space_predict(&s, problem, &u->gpu, &u->speed);
     if (u->rigor == FBQ_RIGOR_ESTIMATE)
@@ -515,21 +551,30 @@ int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq
     return run(u, with, &effort, &s, t);
 }
 
-int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t)
+/* Behind those that are there, unless it is one of them. */
+static void add_new(space *s, const fbq_pick *pick)
 {
-    const search_effort effort = {2, 0, 1, 3, search_effort_of(FBQ_RIGOR_PATIENT).passes};
-    space s = {malloc(2 * sizeof *s.pick), NULL, 1, 0};
+    for (int i = 0; i < s->count; i++)
+        if (!memcmp(&s->pick[i], pick, sizeof *pick))
+            return;
+    s->pick[s->count++] = *pick;
+}
+
+int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, const fbq_pick *others,
+                 int count, tuned *t)
+{
+    const int passes = search_effort_of(FBQ_RIGOR_PATIENT).passes;
+    space s = {malloc((size_t)(count + 1) * sizeof *s.pick), NULL, 0, 0};
     fbq_error error;
     describe(u, &record->problem, record->pick.kernel, t);
     if (!s.pick)
         return say(t->why, sizeof t->why, "", "no memory");
-    s.pick[0] = record->pick;
-    if (fbq_pick_check(&record->problem, &u->gpu, &s.pick[0], &error) != FBQ_OK ||
-        fbq_pick_default(&record->problem, &u->gpu, record->pick.kernel, &s.pick[1], &error) !=
-            FBQ_OK) {
+    if (fbq_pick_check(&record->problem, &u->gpu, &record->pick, &error) != FBQ_OK) {
         space_free(&s);
         return say(t->why, sizeof t->why, "", error.detail);
     }
-    s.count += memcmp(&s.pick[0], &s.pick[1], sizeof *s.pick) != 0;
-    return run(u, with, &effort, &s, t);
+    add_new(&s, &record->pick);
+    for (int i = 0; i < count; i++)
+        add_new(&s, &others[i]);
+    return run(u, with, &(search_effort){s.count, 0, 1, passes, passes, 1}, &s, t);
 }

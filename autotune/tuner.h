@@ -20,6 +20,8 @@ typedef struct tuner {
     void (*note)(const char *sentence); /* what the user should hear of at once */
     /* every pick that was timed, in microseconds and beside the default; may be NULL */
     void (*timed)(void *user, const fbq_record *record, double us, search_interval ratio);
+    /* every pick that cannot be timed, or was not right in the end, and why; may be NULL */
+    void (*refused)(void *user, const fbq_record *record, const char *why);
     void *user;
     int survey; /* not 0: no search, but so many picks drawn from all, the same every time */
     /* what the child says, or with FBQ_RIGOR_ESTIMATE the caller, who then needs no child */
@@ -55,8 +57,10 @@ typedef struct tuned {
 int tuner_run(tuner *u, const fbq_problem *problem, fbq_kernel kernel, const fbq_pick *with,
               tuned *t);
 
-/* Time a record's pick beside the default for its problem: t->result.default_us is the record's,
- * and t->result.best is 1 where the default, of t->result.us then, is faster beyond doubt. */
-int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, tuned *t);
+/* Time a record's pick and so many others for its problem, all in the same passes: t->result.us is
+ * the record's, and u->timed gets each with its ratio to the record's. One that is the same as one
+ * before is timed once; one that breaks costs the others nothing, and goes to u->refused. */
+int tuner_verify(tuner *u, const fbq_record *record, const fbq_pick *with, const fbq_pick *others,
+                 int count, tuned *t);
 
 #endif /* TUNER_H */

@@ -219,9 +219,9 @@ static int play_stop(void *user)
     return p->stop_at && p->calls >= p->stop_at;
 }
 
-static void play(played *p, fbq_rigor rigor, unsigned seed, search_result *result)
+static void play_effort(played *p, const search_effort *effort, unsigned seed,
+                        search_result *result)
 {
-    const search_effort effort = search_effort_of(rigor);
     const search_calls calls = {play_prepare, play_time,  play_floor, play_stop,
                                 play_drop,    play_timed, p};
     p->calls = p->measured = p->floors = p->died = p->told = 0;
@@ -229,12 +229,18 @@ static void play(played *p, fbq_rigor rigor, unsigned seed, search_result *resul
     p->fit = calloc((size_t)p->s.count, 1);
     p->dropped = calloc((size_t)p->s.count, 1);
     srand(seed);
-    search_run(&p->s, &effort, &calls, result);
+    search_run(&p->s, effort, &calls, result);
     assert_in_range(result->best, 0, p->s.count - 1);
     free(p->prepared);
     assert_false(p->dropped[result->best]);
     free(p->dropped);
     free(p->fit);
+}
+
+static void play(played *p, fbq_rigor rigor, unsigned seed, search_result *result)
+{
+    const search_effort effort = search_effort_of(rigor);
+    play_effort(p, &effort, seed, result);
 }
 
 static played played_of(int64_t n, int64_t k, int m)
@@ -467,6 +473,24 @@ static void test_alone(void **state)
     space_free(&p.s);
 }
 
+/* Where picks are only compared each is in every pass, and none wins. */
+static void test_compare(void **state)
+{
+    const search_effort effort = {6, 0, 1, 25, 25, 1};
+    played p = played_of(4096, 4096, 1);
+    search_result r;
+    (void)state;
+    p.s.count = 6;
+    p.fastest = 5;
+    play_effort(&p, &effort, 1, &r);
+    assert_int_equal(r.end, SEARCH_DONE);
+    assert_int_equal(r.best, 0);
+    assert_int_equal(p.told, 6);
+    assert_int_equal(p.measured, 6 * 25);
+    assert_true(fabs(r.us / truth(&p, 0) - 1) < p.noise);
+    space_free(&p.s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_drift),          cmocka_unit_test(test_outliers),
         cmocka_unit_test(test_disturbed),      cmocka_unit_test(test_unfit),
         cmocka_unit_test(test_stop),           cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

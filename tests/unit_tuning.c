@@ -1,6 +1,6 @@
 /* tests/unit_tuning.c: fbq-tune tune, verify and doctor --time with a trial program that plays a
- * GPU: what is fast is found and kept, seen to hold, and told; what is not there or makes no sense
- * is said. unit_tuning_faults has what goes wrong while they run.
+ * GPU: what is fast is found and kept, seen to hold, compared, and told; what is not there or makes
+ * no sense is said. unit_tuning_faults has what goes wrong while they run.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #define _DEFAULT_SOURCE /* mkdtemp, setenv */
@@ -167,6 +167,173 @@ static void test_sms(void **state)
     assert_int_equal(lines_with(logs, " gpu 0 48\n", ""), 1);
     assert_true(says("1 of 1 records of this GPU hold"));
 }
+
+/* ---- What other files give ---- */
+
+/* A wisdom file of one record: the default's pick with other slices and stages. n = 0: of none. */
+static const char *other(const char *name, const fbq_gpu *gpu, int64_t n, int m, int slices,
+                         int stages)
+{
+    static char path[4][128];
+    static int last;
+    const fbq_problem problem = record_problem(n ? n : 4096, 4096, 128, m);
+    fbq_record r = record_of(&problem, gpu, FBQ_KERNEL_FUSED);
+    fbq_wisdom *all;
+    last = (last + 1) % 4;
+    snprintf(path[last], sizeof path[last], "%s/%s", folder, name);
+    r.pick.slices = slices;
+    r.pick.stages = stages;
+    assert_int_equal(fbq_wisdom_new(&all, NULL), FBQ_OK);
+    if (n)
+        assert_int_equal(fbq_wisdom_add(all, &r, NULL), FBQ_OK);
+    assert_int_equal(fbq_wisdom_write(all, path[last], NULL), FBQ_OK);
+    fbq_wisdom_free(all);
+    return path[last];
+}
+
+/* A record of three stages, where the default has two. */
+static void tune_one(void)
+{
+    setenv("FAKE_TRIAL_FASTEST", near_text(3), 1);
+    assert_int_equal(TUNE(LAYER), 0);
+}
+
+/* Another file's pick is timed in the same passes; that it is faster costs no record anything. */
+static void test_beside(void **state)
+{
+    const char *path = other("other", &h200, 4096, 1, 8, 4);
+    char line[512];
+    (void)state;
+    tune_one();
+    setenv("FAKE_TRIAL_FASTEST", near_text(4), 1);
+    assert_int_equal(VERIFY("--beside", path), 0);
+    assert_true(says("1 of 1 records of this GPU hold"));
+    assert_true(says("| holds: the default takes 4.2"));
+    snprintf(line, sizeof line, "\n    beside %s: %s (exact) ", path, near_text(4));
+    assert_true(says(line));
+    assert_true(says(" us, 0.97") && says(" of the record's [0.9"));
+    for (int i = 0; i < 3; i++) {
+        snprintf(line, sizeof line, " time %d\n", i);
+        assert_int_equal(lines_with(logs, line, ""), 25);
+    }
+    /* the same tuning */
+    assert_int_equal(VERIFY("--beside", wisdom), 0);
+    snprintf(line, sizeof line, "\n    beside %s: the same pick (exact)\n", wisdom);
+    assert_true(says(line));
+    assert_int_equal(lines_with(logs, " time 2\n", ""), 0);
+    /* without it nothing is said of other files */
+    assert_int_equal(VERIFY("--json"), 0);
+    assert_false(says("beside"));
+}
+
+/* Whatever the rung; each pick has all passes, however many there are, and none is timed twice. */
+static void test_beside_rungs(void **state)
+{
+    static const char *const rungs[] = {"exact", "shape", "capability", "default"};
+    const fbq_gpu h100 = {"NVIDIA H100 PCIe", 90, 114, 232448, 233472, 65536};
+    const char *exact = other("exact", &h200, 4096, 1, 8, 4),
+               *shape = other("shape", &h200, 5120, 1, 4, 2),
+               *capability = other("capability", &h100, 4096, 1, 16, 2),
+               *none = other("none", &h200, 0, 1, 0, 0);
+    const fbq_pick first = default_of(1);
+    char text[256];
+    (void)state;
+    tune_one();
+    assert_int_equal(VERIFY("--json", "--beside", exact, "--beside", shape, "--beside", capability,
+                            "--beside", none),
+                     0);
+    json_t *list = json_loads(run.out, 0, NULL);
+    const json_t *record = json_array_get(list, 0), *beside = json_object_get(record, "beside");
+    assert_int_equal(json_array_size(beside), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *one = json_array_get(beside, i), *ratio = json_object_get(one, "ratio");
+        assert_string_equal(json_string_value(json_object_get(one, "rung")), rungs[i]);
+        assert_true(json_real_value(json_object_get(one, "us")) > 4.05);
+        assert_int_equal(json_array_size(ratio), 3);
+        assert_true(json_real_value(json_array_get(ratio, 0)) > 1);
+        assert_true(json_real_value(json_array_get(ratio, 1)) > 1.01);
+        assert_string_equal(json_string_value(json_object_get(one, "why")), "");
+    }
+    fbq_pick_print(&first, text, sizeof text);
+    const json_t *last = json_array_get(beside, 3);
+    assert_string_equal(json_string_value(json_object_get(last, "pick")), text);
+    assert_string_equal(json_string_value(json_object_get(last, "file")), none);
+    json_decref(list);
+    for (int i = 0; i < 6; i++) {
+        snprintf(text, sizeof text, " time %d\n", i);
+        assert_int_equal(lines_with(logs, text, ""), i < 5 ? 25 : 0);
+    }
+}
+
+/* A pick that breaks costs the record nothing; two files are told apart. */
+static void test_beside_broken(void **state)
+{
+    static const char *const plants[][2] = {
+        {"unfit compile stages=4", "cannot be run: it spills"},
+        {"wrong check stages=4", "cannot be run: y is not what it should be"},
+        {"late check stages=4", "cannot be run: by now"},
+        {"nan time stages=4", "cannot be run: its time makes no sense"},
+        {"die time stages=4", "cannot be run: it was ended by signal 6"},
+        {"", "cannot be run: it is in quarantine"}};
+    const char *path = other("other", &h200, 4096, 1, 8, 4),
+               *good = other("good", &h200, 4096, 1, 4, 2);
+    char line[512];
+    (void)state;
+    tune_one();
+    for (size_t i = 0; i < sizeof plants / sizeof plants[0]; i++) {
+        if (*plants[i][0])
+            unlink(quarantine);
+        plant(plants[i][0]);
+        assert_int_equal(VERIFY("--beside", path, "--beside", good), 0);
+        assert_true(says("| holds: the default takes 4.1"));
+        snprintf(line, sizeof line, "beside %s: %s (exact) %s\n", path, near_text(4), plants[i][1]);
+        assert_true(says(line));
+        snprintf(line, sizeof line, "beside %s: ", good);
+        assert_non_null(strstr(strstr(run.out, line), " of the record's ["));
+    }
+    unlink(quarantine); /* nothing is told of others where the record itself cannot be measured */
+    plant("wrong check stages=3");
+    assert_int_equal(VERIFY("--beside", path), 4);
+    assert_true(says("| cannot be measured\n") && says(" (exact) not timed\n"));
+    unlink(quarantine);
+    plant("wrong check stages=2"); /* the default */
+    assert_int_equal(VERIFY("--shape", "4096x4096"), 0);
+    assert_true(says("| holds: the default cannot be run: y is not what it should be"));
+}
+
+/* Down is timed beside another down, unless the other file's fused launches none. */
+static void test_beside_down(void **state)
+{
+    const char *alone = other("alone", &h200, 4096, 8, 8, 2),
+               *none = other("none", &h200, 0, 1, 0, 0);
+    char line[256];
+    (void)state;
+    assert_int_equal(TUNE("--shape", "4096x4096", "--m", "8"), 0);
+    assert_int_equal(VERIFY("--kernel", "down", "--beside", alone, "--beside", none), 0);
+    snprintf(line, sizeof line, "beside %s: no pick: its fused launches no down\n", alone);
+    assert_true(says(line));
+    snprintf(line, sizeof line, "beside %s: the same pick (default)\n", none);
+    assert_true(says(line));
+    assert_int_equal(VERIFY("--json", "--kernel", "down", "--beside", alone), 0);
+    assert_true(says("\"pick\": null") && says("\"why\": \"its fused launches no down\""));
+}
+
+static void test_beside_files(void **state)
+{
+    (void)state;
+    tune_one();
+    assert_int_equal(VERIFY("--beside", "/nonexistent/wisdom"), 1);
+    assert_true(says("verify: cannot open /nonexistent/wisdom: No such file"));
+    assert_int_equal(VERIFY("--beside", folder), 1);
+    assert_int_equal(VERIFY("--beside", ""), 2);
+    assert_int_equal(
+        VERIFY("--beside", "1", "--beside", "2", "--beside", "3", "--beside", "4", "--beside", "5"),
+        2);
+    assert_true(says("--beside 5: expected a path, four times at most"));
+    assert_int_equal(lines_with(logs, "", ""), 0); /* all before a child is started */
+}
+
+/* ---- What else is told ---- */
 
 /* Every time that is measured, in a file; drawn picks are the same every time, and keep nothing. */
 static void test_log(void **state)
@@ -337,6 +504,11 @@ int main(void)
         cmocka_unit_test_setup(test_preset, fresh),
         cmocka_unit_test_setup(test_verify, fresh),
         cmocka_unit_test_setup(test_sms, fresh),
+        cmocka_unit_test_setup(test_beside, fresh),
+        cmocka_unit_test_setup(test_beside_rungs, fresh),
+        cmocka_unit_test_setup(test_beside_broken, fresh),
+        cmocka_unit_test_setup(test_beside_down, fresh),
+        cmocka_unit_test_setup(test_beside_files, fresh),
         cmocka_unit_test_setup(test_log, fresh),
         cmocka_unit_test_setup(test_doctor_time, fresh),
         cmocka_unit_test_setup(test_no_gpu, fresh),
