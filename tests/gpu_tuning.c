@@ -37,7 +37,7 @@ static char lock[100];
 #define PLAIN "2048x2048", "--rank", "0"
 #define PLAIN_N 2048
 #define PLAIN_K 2048
-#define SOME
+#define SOME "--survey", "8", /* layers so small are many in a graph, and take their time */
 #endif
 
 static char folder[64], wisdom[100], quarantine[120];

@@ -28,6 +28,8 @@
 #define MOST_THREADS 64
 /* Bytes that layers take turns over, at least. */
 #define LEAST_COLD 64000000u
+/* And layers that take turns, at most: launches of a graph. */
+#define MOST_LAYERS 4096
 /* Microseconds of a replay beside which its first launch is nothing. */
 #define LONG_REPLAY 2000
 
@@ -149,8 +151,20 @@ static int sum_take(bed *b, unsigned *sum, fail *f)
     return gpu_download(&b->g, sum, b->sum, sizeof *sum, f);
 }
 
+/* Bytes that a problem's layers take turns over: fewer where thousands of layers do not make that
+ * many, whose time is launching whether they are cold or not. */
+static size_t turns_of(const bed *b, const fbq_problem *problem)
+{
+    fbq_layout layout;
+    if (fbq_layout_of(&problem->format, &problem->shape, &layout, NULL) != FBQ_OK)
+        return b->cold_bytes;
+    const size_t most = MOST_LAYERS * (layout.weights_bytes + layout.down_bytes + layout.up_bytes);
+    return most < b->cold_bytes ? most : b->cold_bytes;
+}
+
 int bed_problem(bed *b, const fbq_problem *problem, fbq_kernel kernel, fail *f)
 {
+    const size_t cold = turns_of(b, problem);
     sequence floor;
     problem_close(b);
     b->problem = *problem;
@@ -160,11 +174,10 @@ int bed_problem(bed *b, const fbq_problem *problem, fbq_kernel kernel, fail *f)
         return failf(f, "y is of type %d and x of %d; expected the same", (int)problem->y_type,
                      (int)problem->x_type);
     TRY(layers_make(&b->l, &b->g, &problem->format, &problem->shape, problem->x_type,
-                    problem->m_max, 0, b->cold_bytes, f));
+                    problem->m_max, 0, cold, f));
     TRY(sum_take(b, &b->right_sum, f));
-    TRY(floor_get(&b->g, layers_bytes(&b->l, truth_of(b)), 0, b->cold_bytes, 15, &b->floor, f));
-    TRY(floor_sequence(&b->g, b->floor, b->floor->has_pdl, b->cold_bytes, &b->floor_shape, &floor,
-                       f));
+    TRY(floor_get(&b->g, layers_bytes(&b->l, truth_of(b)), 0, cold, 15, &b->floor, f));
+    TRY(floor_sequence(&b->g, b->floor, b->floor->has_pdl, cold, &b->floor_shape, &floor, f));
     return graph_build(&b->g, &floor, LAUNCHES, &b->floor_graph, f);
 }
 

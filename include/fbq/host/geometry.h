@@ -385,7 +385,7 @@ static inline int fbq__resident(const fbq_layout *l, const fbq_gpu *gpu, const f
  * it, nor if so few registers would not do (measured from ptxas): the sums of more tiles take more,
  * and so do split-K, a first step held in registers, as with more tiles or an x that stays, and
  * integer zero points or int8 factors with groups of 256, and from sm_100 on 2 bits with fp16 zero
- * points.
+ * points. More than 12 warps leave 56 registers, too few for two tiles beyond K = 8192.
  * Some kernels of an uneven K spill nevertheless: fbq_prepare compiles those again. */
 static inline int fbq__pairs(const fbq__fixed *f)
 {
@@ -396,7 +396,8 @@ static inline int fbq__pairs(const fbq__fixed *f)
            !(format->group == 256 &&
              (format->zero == FBQ_ZERO_CODE || format->factor_type == FBQ_I8)) &&
            !(f->gpu.capability >= 100 && format->bits == 2 && format->zero == FBQ_ZERO_F16) &&
-           pick->tiles <= 2 && !f->resident && fbq__splits(pick) == 1 &&
+           pick->tiles <= 2 && !(pick->tiles == 2 && pick->warps > 12 && f->layout.chunks > 128) &&
+           !f->resident && fbq__splits(pick) == 1 &&
            fbq__shared_of(&f->layout, &f->gpu, pick, 1, f->resident, 1).bytes <= half;
 }
 
